@@ -156,12 +156,16 @@ class Loaded:
         Findings of the reader that a user must see.
     record : dict
         JSON-able description for the run record: series UIDs, voxel hash, size, vendor; no identifiers.
+    unusable : str or None
+        Why nothing can be measured on this input although it was read: the run is done and reports
+        ``not_assessable`` throughout (exit code 3).
     """
 
     data: Any
     patient: Patient = field(default_factory=Patient)
     warnings: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    unusable: str | None = None
 
 
 @runtime_checkable

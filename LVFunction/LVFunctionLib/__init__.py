@@ -1,0 +1,1 @@
+"""Left and right ventricular function from cine short-axis CMR."""
