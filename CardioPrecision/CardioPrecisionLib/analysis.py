@@ -181,8 +181,15 @@ class Analysis(Protocol):
         """Read the input for `role` from a file or folder."""
         ...
 
-    def run(self, inputs: Mapping[str, Loaded], parameters: Any, progress: Progress, *, patient: Patient,
-            labels: LabelMap | None = None) -> Result:
+    def run(
+        self,
+        inputs: Mapping[str, Loaded],
+        parameters: Any,
+        progress: Progress,
+        *,
+        patient: Patient,
+        labels: LabelMap | None = None,
+    ) -> Result:
         """Analyse. `labels` are a reader's own, used instead of the model's."""
         ...
 

@@ -14,9 +14,11 @@ def body_surface_area(height_cm: float, weight_kg: float, formula: str = "mostel
     Parameters
     ----------
     height_cm, weight_kg : float
-    formula : {"mosteller", "dubois"}
+    formula : {"mosteller", "dubois", "haycock", "gehan_george"}
         Mosteller, NEJM 1987;317:1098: sqrt(height · weight / 3600).
         Du Bois, Arch Intern Med 1916;17:863: 0.007184 · height^0.725 · weight^0.425.
+        Haycock, J Pediatr 1978;93:62: 0.024265 · height^0.3964 · weight^0.5378.
+        Gehan and George, Cancer Chemother Rep 1970;54:225: 0.0235 · height^0.42246 · weight^0.51456.
 
     Raises
     ------
@@ -31,4 +33,9 @@ def body_surface_area(height_cm: float, weight_kg: float, formula: str = "mostel
         return float((height_cm * weight_kg / 3600.0) ** 0.5)
     if formula == "dubois":
         return float(0.007184 * height_cm**0.725 * weight_kg**0.425)
-    raise InputError(f"body surface area formula '{formula}' is not known; use mosteller or dubois.")
+    if formula == "haycock":
+        return float(0.024265 * height_cm**0.3964 * weight_kg**0.5378)
+    if formula == "gehan_george":
+        return float(0.0235 * height_cm**0.42246 * weight_kg**0.51456)
+    known = "mosteller, dubois, haycock or gehan_george"
+    raise InputError(f"body surface area formula '{formula}' is not known; use {known}.")

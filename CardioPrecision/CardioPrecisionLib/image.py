@@ -79,15 +79,16 @@ class Image:
         hi = np.minimum(upper, self.shape)
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(lo[None])[0]
-        return Image(self.array[lo[0]:hi[0], lo[1]:hi[1], lo[2]:hi[2]], affine)
+        return Image(self.array[lo[0] : hi[0], lo[1] : hi[1], lo[2] : hi[2]], affine)
 
     def resample(self, affine: Array, shape: tuple[int, int, int], order: int = 1, fill: float = 0.0) -> Image:
         """This image on another grid (order 0 for labels)."""
         from scipy.ndimage import affine_transform
 
         matrix = np.linalg.inv(self.affine) @ np.asarray(affine, float)
-        array = affine_transform(self.array, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order,
-                                 mode="constant", cval=fill)
+        array = affine_transform(
+            self.array, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order, mode="constant", cval=fill
+        )
         return Image(array, affine)
 
     def voxel_hash(self) -> str:
@@ -232,8 +233,10 @@ def read_frames(path: str | Path) -> tuple[Array, Array, dict[str, str]]:
     if image.GetNumberOfComponentsPerPixel() > 1:
         # Slicer writes sequences as NRRD with the list axis first, which ITK reads as components.
         if image.GetDimension() != 3:
-            raise InputError(f"{path}: {image.GetNumberOfComponentsPerPixel()} components per voxel in "
-                             f"{image.GetDimension()}-D; a sequence has one component and three axes in space.")
+            raise InputError(
+                f"{path}: {image.GetNumberOfComponentsPerPixel()} components per voxel in "
+                f"{image.GetDimension()}-D; a sequence has one component and three axes in space."
+            )
         array = np.moveaxis(array, -1, 0)
     if image.GetDimension() == 2:
         array = array[None]

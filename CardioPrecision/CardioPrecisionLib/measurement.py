@@ -93,7 +93,9 @@ class Measurement:
             raise ValueError(f"{self.name}: an interval needs both ends")
 
     @classmethod
-    def missing(cls, name: str, unit: str, reason: str, state: State = State.NOT_ASSESSABLE, **more: Any) -> Measurement:
+    def missing(
+        cls, name: str, unit: str, reason: str, state: State = State.NOT_ASSESSABLE, **more: Any
+    ) -> Measurement:
         """A row that says why there is no value."""
         return cls(name, None, unit, state, reason, **more)
 
@@ -171,10 +173,17 @@ class Patient:
     study_date: str | None = None  # YYYY-MM-DD
 
 
-def document(analysis: str, patient: Patient, measurements: Iterable[Measurement], warnings: Iterable[str]) -> dict[str, Any]:
+def document(
+    analysis: str, patient: Patient, measurements: Iterable[Measurement], warnings: Iterable[str]
+) -> dict[str, Any]:
     """The content of ``measurements.json``."""
-    return {"schema": SCHEMA, "analysis": analysis, "patient": asdict(patient),
-            "measurements": [m.to_json() for m in measurements], "warnings": list(warnings)}
+    return {
+        "schema": SCHEMA,
+        "analysis": analysis,
+        "patient": asdict(patient),
+        "measurements": [m.to_json() for m in measurements],
+        "warnings": list(warnings),
+    }
 
 
 @cache
@@ -192,7 +201,12 @@ def validate(data: dict[str, Any]) -> None:
     jsonschema.validate(data, schema())
 
 
-CSV_COLUMNS = tuple(f.name for f in fields(Measurement) if f.name != "code") + ("code_scheme", "code_value", "code_meaning")
+CSV_COLUMNS = (
+    *(f.name for f in fields(Measurement) if f.name != "code"),
+    "code_scheme",
+    "code_value",
+    "code_meaning",
+)
 
 
 def write_csv(measurements: Iterable[Measurement], file: TextIO) -> None:

@@ -34,7 +34,8 @@ def split(folder: str | Path) -> tuple[list[str], list[str]]:
     with open(Path(folder) / "patients.csv", encoding="utf-8") as f:
         for row in csv.DictReader(f):
             groups.setdefault(row["group"], []).append(row["patient"])
-    training, validation = [], []
+    training: list[str] = []
+    validation: list[str] = []
     for patients in groups.values():
         for place, patient in enumerate(sorted(patients)):
             (validation if place in VALIDATION_PLACES else training).append(patient)
@@ -68,8 +69,14 @@ def stacks(folder: str | Path, patients: Sequence[str]) -> list[LabelledStack]:
         for phase, image in case.images.items():
             low, high = np.percentile(image, (0.5, 99.5))
             unit = np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float16)
-            out.append(LabelledStack(f"{case.key}_{phase}", np.ascontiguousarray(unit.transpose(2, 0, 1)),
-                                     np.ascontiguousarray(case.labels[phase].transpose(2, 0, 1)), case.spacing[:2]))
+            out.append(
+                LabelledStack(
+                    f"{case.key}_{phase}",
+                    np.ascontiguousarray(unit.transpose(2, 0, 1)),
+                    np.ascontiguousarray(case.labels[phase].transpose(2, 0, 1)),
+                    case.spacing[:2],
+                )
+            )
     return out
 
 
@@ -86,8 +93,10 @@ class DiceCheck:
             x = torch.from_numpy(stack.image.astype(np.float32))
             x = torch.stack([torch.cat([x[:1], x[:-1]]), x, torch.cat([x[1:], x[-1:]])], 1)
             native = x.shape[-2:]
-            size = [max(self.multiple, round(n * s / self.spacing_mm / self.multiple) * self.multiple)
-                    for n, s in zip(native, stack.spacing, strict=True)]
+            size = [
+                max(self.multiple, round(n * s / self.spacing_mm / self.multiple) * self.multiple)
+                for n, s in zip(native, stack.spacing, strict=True)
+            ]
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
             with torch.autocast(device.type, torch.bfloat16):
                 p = network(x.to(device, memory_format=torch.channels_last))

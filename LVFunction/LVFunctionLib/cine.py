@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def _from_dicom(path: Path, progress: Progress) -> Loaded:
     stack = load_cine_sax(path, progress)
     sequence = stack.sequence
     record: dict[str, Any] = {
-        "kind": "dicom", "source": sequence.source, "details": dict(sequence.details),
+        "kind": "dicom",
+        "source": sequence.source,
+        "details": dict(sequence.details),
         "findings": [{"code": f.code, "severity": str(f.severity), "message": f.message} for f in stack.findings],
     }
     if stack.heart_rate_bpm is not None:
@@ -53,34 +56,64 @@ def _from_dicom(path: Path, progress: Progress) -> Loaded:
 
 def _from_file(path: Path) -> Loaded:
     array, affine, header = read_frames(path)
-    warnings: list[str] = []
     if array.shape[0] == 1 and array.shape[3] == 1:
         raise InputError(f"{path}: a single 2-D image was found; a short-axis stack (3-D) over time (4-D) is needed.")
-    array, affine, turned = slices_last(array, affine)
-    if turned:
-        warnings.append("The slices of the file do not lie along its third axis; it was turned so that they do.")
-    times = _times(header, array.shape[0])
-    rr = None
-    if times is not None and array.shape[0] >= 10:
-        rr = float(times[-1] - times[0]) * array.shape[0] / (array.shape[0] - 1)
+    sequence, warnings = complete(Sequence.from_array(array, affine, times_ms=_times(header, array.shape[0])))
+    return Loaded(sequence, warnings=warnings, record={"kind": "file", "format": "".join(path.suffixes[-2:])})
+
+
+def complete(sequence: Sequence) -> tuple[Sequence, list[str]]:
+    """Finish a sequence that came without a DICOM header: slices along its third axis, the beat from its times.
+
+    The same for files and for the nodes of a MRML scene, so that both give the same numbers.
+
+    Returns
+    -------
+    sequence : Sequence
+        Frames still load one at a time; a known RR interval is kept.
+    warnings : list of str
+    """
+    warnings: list[str] = []
+    order, affine, n = slice_axes(sequence.affine), sequence.affine, sequence.n_frames
+    i, j, k = (sequence.shape[axis] for axis in order)
+    load = sequence.load
+    if order != (0, 1, 2):
+        warnings.append("The slices do not lie along the third axis of the image; it was turned so that they do.")
+        affine = affine.copy()
+        affine[:, :3] = sequence.affine[:, list(order)]
+        original = sequence.load
+
+        def load(t: int) -> Array:
+            return original(t).transpose(order)
+
+    times, rr = sequence.frame_time_ms(), sequence.rr_ms
+    if times is not None and rr is None and n >= 10:
+        rr = float(times[-1] - times[0]) * n / (n - 1)
         if not 300 <= rr <= 2500:  # not a heart beat: seconds taken for something else, or no real times
             times, rr = None, None
-            warnings.append("The frame times of the file do not span a heart beat; heart rate and rates are not derived.")
-    sequence = Sequence.from_array(array, affine, times_ms=times, rr_ms=rr, full_cycle=array.shape[0] >= 10,
-                                   modality="", source="", details={})
-    return Loaded(sequence, warnings=warnings, record={"kind": "file", "format": "".join(path.suffixes[-2:])})
+            warnings.append("The frame times do not span a heart beat; heart rate and rates are not derived.")
+    whole = sequence.full_cycle or n >= 10
+    done = replace(sequence, load=load, shape=(i, j, k), affine=affine, times_ms=times, rr_ms=rr, full_cycle=whole)
+    return done, warnings
+
+
+def slice_axes(affine: Array) -> tuple[int, int, int]:
+    """The order of the axes that puts the one with by far the largest spacing last."""
+    spacing = spacing_of(affine)
+    axis = int(np.argmax(spacing))
+    if axis == 2 or spacing[axis] < 1.5 * np.delete(spacing, axis).max():
+        return 0, 1, 2
+    first, second = (a for a in range(3) if a != axis)
+    return first, second, axis
 
 
 def slices_last(array: Array, affine: Array) -> tuple[Array, Array, bool]:
     """Put the axis with by far the largest spacing last; views, no copy."""
-    spacing = spacing_of(affine)
-    axis = int(np.argmax(spacing))
-    others = np.delete(spacing, axis)
-    if axis == 2 or spacing[axis] < 1.5 * others.max():
+    order = slice_axes(affine)
+    if order == (0, 1, 2):
         return array, affine, False
-    order = [a for a in range(3) if a != axis] + [axis]
     turned = affine.copy()
-    turned[:, :3] = affine[:, order]
+    turned[:, :3] = affine[:, list(order)]
     return array.transpose(0, *(o + 1 for o in order)), turned, True
 
 
@@ -89,7 +122,7 @@ def _times(header: dict[str, str], n: int) -> Array | None:
     if n < 2:
         return None
     if "axis 0 index values" in header:  # Slicer .seq.nrrd
-        unit = header.get("axis 0 index unit", header.get("axis 0 index unit", "")).strip().lower() or "ms"
+        unit = header.get("axis 0 index unit", "").strip().lower() or "ms"
         factor = {"ms": 1.0, "msec": 1.0, "s": 1000.0, "sec": 1000.0}.get(unit)
         values = header["axis 0 index values"].split()
         if factor is None or len(values) != n:
@@ -110,11 +143,13 @@ def _times(header: dict[str, str], n: int) -> Array | None:
 
 def check(sequence: Sequence, where: str) -> None:
     """Refuse what cannot be a cine short-axis stack, in one line."""
-    i, j, k = sequence.shape
+    i, j, _ = sequence.shape
     spacing = sequence.spacing
     if min(i, j) < MIN_MATRIX or min(i * spacing[0], j * spacing[1]) < MIN_FIELD_MM:
-        raise InputError(f"{where}: slices of {i} x {j} pixels ({i * spacing[0]:.0f} x {j * spacing[1]:.0f} mm) are too "
-                         f"small for a heart; at least {MIN_MATRIX} pixels and {MIN_FIELD_MM:.0f} mm a side are needed.")
+        raise InputError(
+            f"{where}: slices of {i} x {j} pixels ({i * spacing[0]:.0f} x {j * spacing[1]:.0f} mm) are too "
+            f"small for a heart; at least {MIN_MATRIX} pixels and {MIN_FIELD_MM:.0f} mm a side are needed."
+        )
     if sequence.modality not in ("", "MR"):
         raise InputError(f"{where}: this is {sequence.modality}; cine short-axis MR is needed.")
     low, high = np.inf, -np.inf
@@ -129,4 +164,6 @@ def check(sequence: Sequence, where: str) -> None:
     if high <= low:
         raise InputError(f"{where}: all voxels have the same value ({low:g}); there is no image in it.")
     if sequence.modality == "" and low <= -500 and high >= 200:
-        raise InputError(f"{where}: values from {low:.0f} to {high:.0f} look like CT (HU); cine short-axis MR is needed.")
+        raise InputError(
+            f"{where}: values from {low:.0f} to {high:.0f} look like CT (HU); cine short-axis MR is needed."
+        )

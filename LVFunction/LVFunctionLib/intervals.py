@@ -18,8 +18,17 @@ from CardioPrecisionLib.image import Array
 from numpy.typing import NDArray
 
 #: Floors that are added (in quadrature) to the spread: percent of the value for volumes and mass, points for EF.
-FLOORS = {"lv_edv": 2.5, "lv_esv": 4.0, "lv_sv": 4.0, "lv_ef": 1.5, "lv_mass": 5.0,
-          "rv_edv": 4.0, "rv_esv": 7.0, "rv_sv": 7.0, "rv_ef": 3.0}
+FLOORS = {
+    "lv_edv": 2.5,
+    "lv_esv": 4.0,
+    "lv_sv": 4.0,
+    "lv_ef": 1.5,
+    "lv_mass": 5.0,
+    "rv_edv": 4.0,
+    "rv_esv": 7.0,
+    "rv_sv": 7.0,
+    "rv_ef": 3.0,
+}
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,17 @@ class Interval:
 
 def quantities(lv_ed: Any, lv_es: Any, myocardium_ed: Any, rv_ed: Any, rv_es: Any) -> dict[str, Any]:
     """The quantities that carry an interval, from volumes in mL (numbers or arrays over variants)."""
-    return {"lv_edv": lv_ed, "lv_esv": lv_es, "lv_sv": lv_ed - lv_es, "lv_ef": 100 * (lv_ed - lv_es) / np.maximum(lv_ed, 1e-6),
-            "lv_mass": 1.05 * myocardium_ed, "rv_edv": rv_ed, "rv_esv": rv_es, "rv_sv": rv_ed - rv_es,
-            "rv_ef": 100 * (rv_ed - rv_es) / np.maximum(rv_ed, 1e-6)}
+    return {
+        "lv_edv": lv_ed,
+        "lv_esv": lv_es,
+        "lv_sv": lv_ed - lv_es,
+        "lv_ef": 100 * (lv_ed - lv_es) / np.maximum(lv_ed, 1e-6),
+        "lv_mass": 1.05 * myocardium_ed,
+        "rv_edv": rv_ed,
+        "rv_esv": rv_es,
+        "rv_sv": rv_ed - rv_es,
+        "rv_ef": 100 * (rv_ed - rv_es) / np.maximum(rv_ed, 1e-6),
+    }
 
 
 def scale(name: str, value: float, variants: NDArray[np.float64]) -> float:
@@ -67,8 +84,9 @@ def coverage_left_out(errors: Sequence[float], scales: Sequence[float], level: f
     return hits / len(errors)
 
 
-def intervals(values: Mapping[str, float | None], areas_mm2: Array, slice_mm: float,
-              calibration: Mapping[str, Any] | None) -> dict[str, Interval]:
+def intervals(
+    values: Mapping[str, float | None], areas_mm2: Array, slice_mm: float, calibration: Mapping[str, Any] | None
+) -> dict[str, Interval]:
     """Intervals of the run's values.
 
     Parameters

@@ -24,7 +24,9 @@ def smooth(curve: NDArray[np.float64], closed: bool) -> NDArray[np.float64]:
     """A three-point (1, 2, 1)/4 mean over the frames; `closed` joins the last to the first."""
     if curve.size < 4:
         return curve
-    padded = np.concatenate([curve[-1:], curve, curve[:1]]) if closed else np.concatenate([curve[:1], curve, curve[-1:]])
+    padded = (
+        np.concatenate([curve[-1:], curve, curve[:1]]) if closed else np.concatenate([curve[:1], curve, curve[-1:]])
+    )
     return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
 
 
@@ -69,14 +71,20 @@ def rates(lv_ml: NDArray[np.float64], times_ms: Array, rr_ms: float, ed: int, es
     basis = np.concatenate([np.ones((n, 1)), np.cos(w * np.outer(t, orders)), np.sin(w * np.outer(t, orders))], axis=1)
     coefficients, *_ = np.linalg.lstsq(basis, lv_ml, rcond=None)
     fine = t[ed] + np.linspace(0, rr_ms, 721)[:-1]
-    a, b = coefficients[1:order + 1], coefficients[order + 1:]
-    slope = (-(np.sin(w * np.outer(fine, orders)) * (w * orders)) @ a
-             + (np.cos(w * np.outer(fine, orders)) * (w * orders)) @ b) * 1000.0  # mL/s
+    a, b = coefficients[1 : order + 1], coefficients[order + 1 :]
+    slope = (
+        -(np.sin(w * np.outer(fine, orders)) * (w * orders)) @ a
+        + (np.cos(w * np.outer(fine, orders)) * (w * orders)) @ b
+    ) * 1000.0  # mL/s
     systole = (t[es] - t[ed]) % rr_ms
     ejecting = fine - fine[0] <= systole
     if ejecting.all() or not ejecting.any():
         return None
     ejection = int(np.argmin(np.where(ejecting, slope, np.inf)))
     filling = int(np.argmax(np.where(ejecting, -np.inf, slope)))
-    return Rates(float(-slope[ejection]), float(fine[ejection] - fine[0]), float(slope[filling]),
-                 float(fine[filling] - fine[0] - systole))
+    return Rates(
+        float(-slope[ejection]),
+        float(fine[ejection] - fine[0]),
+        float(slope[filling]),
+        float(fine[filling] - fine[0] - systole),
+    )

@@ -67,29 +67,35 @@ def check(labels: Array, ed: int, es: int, volumes_ml: Array, slice_mm: float) -
     if rv[ed] < MIN_LV_ML:
         found.rv_missing = f"No right ventricle was found ({rv[ed]:.1f} mL of cavity at end-diastole)."
         found.warnings.append(found.rv_missing)
-    _ends(labels[ed], slice_mm, found)
-    _holes(labels, ed, es, found)
+    _ends(labels[ed], found)
+    _holes(labels, ed, es, slice_mm, found)
     if ed != es:
         change = (lv[ed] - lv[es]) / lv[ed]
         if change < MIN_RELATIVE_CHANGE:
-            found.no_motion = (f"The cavity is the same at end-diastole and end-systole ({lv[ed]:.1f} and {lv[es]:.1f} mL): "
-                               "the frames do not show a heart beat.")
+            found.no_motion = (
+                f"The cavity is the same at end-diastole and end-systole ({lv[ed]:.1f} and {lv[es]:.1f} mL): "
+                "the frames do not show a heart beat."
+            )
         if myocardium[ed] > 0 and myocardium[es] > 0:
             drift = abs(myocardium[ed] - myocardium[es]) / ((myocardium[ed] + myocardium[es]) / 2)
             if drift > MASS_CHANGE:
-                found.warnings.append(f"The myocardial volume differs by {100 * drift:.0f} % between end-diastole "
-                                      f"({myocardium[ed]:.0f} mL) and end-systole ({myocardium[es]:.0f} mL): check both outlines.")
+                found.warnings.append(
+                    f"The myocardial volume differs by {100 * drift:.0f} % between end-diastole "
+                    f"({myocardium[ed]:.0f} mL) and end-systole ({myocardium[es]:.0f} mL): check both outlines."
+                )
         if not found.rv_missing and not found.no_motion:
             lv_sv, rv_sv = lv[ed] - lv[es], rv[ed] - rv[es]
             if abs(lv_sv - rv_sv) > STROKE_MISMATCH * max(lv_sv, rv_sv):
-                found.warnings.append(f"The stroke volumes of the ventricles differ ({lv_sv:.0f} mL left, {rv_sv:.0f} mL right): "
-                                      "valve regurgitation, a shunt, or an outline that is wrong.")
+                found.warnings.append(
+                    f"The stroke volumes of the ventricles differ ({lv_sv:.0f} mL left, {rv_sv:.0f} mL right): "
+                    "valve regurgitation, a shunt, or an outline that is wrong."
+                )
     if myocardium[ed] <= 0:
         found.warnings.append("No LV myocardium was labelled at end-diastole: mass and wall thickness are missing.")
     return found
 
 
-def _ends(labels: Array, slice_mm: float, found: Plausibility) -> None:
+def _ends(labels: Array, found: Plausibility) -> None:
     areas = slice_areas(labels, LV).astype(float)
     share = areas / areas.max()
     rv = slice_areas(labels, RV).astype(float)
@@ -98,20 +104,27 @@ def _ends(labels: Array, slice_mm: float, found: Plausibility) -> None:
     base_first = (first, rv[0]) >= (last, rv[-1])
     base, apex = (first, last) if base_first else (last, first)
     if np.flatnonzero(areas).size < 3:
-        found.volumes_cut = f"The left ventricle was found in {np.flatnonzero(areas).size} slices only; three are needed."
+        n = np.flatnonzero(areas).size
+        found.volumes_cut = f"The left ventricle was found in {n} slice{'s' * (n != 1)} only; three are needed."
     elif apex > CUT_SHARE_APEX:
-        found.volumes_cut = (f"The stack ends inside the ventricle: its apical end slice still holds {100 * apex:.0f} % of the "
-                             "largest cavity area, so that part of the ventricle was not imaged.")
+        found.volumes_cut = (
+            f"The stack ends inside the ventricle: its apical end slice still holds {100 * apex:.0f} % of the largest "
+            "cavity area, so that part of the ventricle was not imaged."
+        )
     elif base > CUT_SHARE_BASE:
-        found.warnings.append(f"The most basal slice of the stack still holds {100 * base:.0f} % of the largest cavity area: "
-                              "the base may not be covered, and the volumes may be too small.")
+        found.warnings.append(
+            f"The most basal slice of the stack still holds {100 * base:.0f} % of the largest cavity area: "
+            "the base may not be covered, and the volumes may be too small."
+        )
 
 
-def _holes(labels: Array, ed: int, es: int, found: Plausibility) -> None:
+def _holes(labels: Array, ed: int, es: int, slice_mm: float, found: Plausibility) -> None:
     for name, frame in (("end-diastole", ed), ("end-systole", es)) if ed != es else (("the frame", ed),):
         present = np.flatnonzero(slice_areas(labels[frame], LV) + slice_areas(labels[frame], MYOCARDIUM))
         if present.size and present[-1] - present[0] + 1 > present.size:
             empty = sorted(set(range(present[0], present[-1] + 1)) - set(present.tolist()))
-            found.warnings.append(f"Slice {', '.join(str(e + 1) for e in empty)} holds no left ventricle at {name} although "
-                                  "its neighbours do: the volumes are too small by about "
-                                  f"{len(empty)} slice{'s' if len(empty) > 1 else ''} of {slice_mm:.1f} mm.")
+            found.warnings.append(
+                f"Slice {', '.join(str(e + 1) for e in empty)} holds no left ventricle at {name} although its "
+                f"neighbours do: the volumes are too small by about {len(empty)} slice{'s' * (len(empty) > 1)} of "
+                f"{slice_mm:.1f} mm."
+            )

@@ -42,9 +42,14 @@ def compare(measurements: Measurements, patient: Patient) -> Table | None:
         value = measurements.value(normal.name)
         if normal.sex != patient.sex or value is None:
             continue
-        for key, item in (("name", normal.name), ("low", normal.mean - 1.96 * normal.sd),
-                          ("high", normal.mean + 1.96 * normal.sd), ("z", (value - normal.mean) / normal.sd),
-                          ("unit", normal.unit), ("source", normal.source)):
+        for key, item in (
+            ("name", normal.name),
+            ("low", normal.mean - 1.96 * normal.sd),
+            ("high", normal.mean + 1.96 * normal.sd),
+            ("z", (value - normal.mean) / normal.sd),
+            ("unit", normal.unit),
+            ("source", normal.source),
+        ):
             columns[key].append(item)
     if not columns["name"]:
         return None

@@ -55,7 +55,9 @@ class Context:
     intervals: Mapping[str, Interval] | None = None
 
 
-def volume_rows(values: Mapping[str, float | None], reasons: Mapping[str, tuple[str, str]], context: Context) -> Measurements:
+def volume_rows(
+    values: Mapping[str, float | None], reasons: Mapping[str, tuple[str, str]], context: Context
+) -> Measurements:
     """Volumes, ejection fractions, mass and their indices.
 
     Parameters
@@ -74,7 +76,7 @@ def volume_rows(values: Mapping[str, float | None], reasons: Mapping[str, tuple[
             rows.add(Measurement(name, None, unit(name), state, reason, code=CODES.get(name), **common))  # type: ignore[arg-type]
             continue
         interval = (context.intervals or {}).get(name)
-        ends = interval.around(value) if interval else {}
+        ends: dict[str, Any] = interval.around(value) if interval else {}
         rows.add(Measurement(name, value, unit(name), code=CODES.get(name), **ends, **common))
     for name in INDEXED:
         row = rows.get(name)
@@ -89,7 +91,9 @@ def _indexed(row: Measurement, name: str, bsa: float | None) -> Measurement:
     if not isinstance(row.value, float):
         return Measurement(name, None, indexed_unit, row.state, row.reason, **more)
     if bsa is None:
-        return Measurement.missing(name, indexed_unit, "Height and weight are not known; give them with --clinical.", **more)
+        return Measurement.missing(
+            name, indexed_unit, "Height and weight are not known; give them with --clinical.", **more
+        )
     low, high = (None, None) if row.low is None or row.high is None else (row.low / bsa, row.high / bsa)
     return Measurement(name, row.value / bsa, indexed_unit, low=low, high=high, level=row.level, **more)
 
@@ -100,42 +104,91 @@ def output_rows(rows: Measurements, context: Context, entered: bool = False) -> 
     rate = context.heart_rate_bpm
     common: dict[str, Any] = {"source": context.source}
     if rate is None:
-        out.add(Measurement.missing("heart_rate", "/min", context.heart_rate_reason, code=CODES["heart_rate"], **common))
+        out.add(
+            Measurement.missing("heart_rate", "/min", context.heart_rate_reason, code=CODES["heart_rate"], **common)
+        )
     else:
-        out.add(Measurement("heart_rate", rate, "/min", state="entered" if entered else "measured",  # type: ignore[arg-type]
-                            method="entered" if entered else "RR interval or heart rate of the header, or frame times over a full cycle",
-                            code=CODES["heart_rate"], **common))
+        out.add(
+            Measurement(
+                "heart_rate",
+                rate,
+                "/min",
+                state="entered" if entered else "measured",  # type: ignore[arg-type]
+                method="entered" if entered else "header's heart rate or RR interval, or frame times of a full cycle",
+                code=CODES["heart_rate"],
+                **common,
+            )
+        )
     sv = rows["lv_sv"]
     method = "LV stroke volume x heart rate"
     if not isinstance(sv.value, float):
-        output = Measurement("cardiac_output", None, "L/min", sv.state, sv.reason, code=CODES["cardiac_output"], **common)
+        output = Measurement(
+            "cardiac_output", None, "L/min", sv.state, sv.reason, code=CODES["cardiac_output"], **common
+        )
     elif rate is None:
-        output = Measurement.missing("cardiac_output", "L/min", "The heart rate is not known.", code=CODES["cardiac_output"], **common)
+        output = Measurement.missing(
+            "cardiac_output", "L/min", "The heart rate is not known.", code=CODES["cardiac_output"], **common
+        )
     else:
-        ends = {} if sv.low is None or sv.high is None else {
-            "low": fn.cardiac_output(sv.low, rate), "high": fn.cardiac_output(sv.high, rate), "level": sv.level}
-        output = Measurement("cardiac_output", fn.cardiac_output(sv.value, rate), "L/min", method=method,
-                             code=CODES["cardiac_output"], **ends, **common)
+        ends: dict[str, Any] = {}
+        if sv.low is not None and sv.high is not None:
+            ends = {"low": fn.cardiac_output(sv.low, rate), "high": fn.cardiac_output(sv.high, rate), "level": sv.level}
+        output = Measurement(
+            "cardiac_output",
+            fn.cardiac_output(sv.value, rate),
+            "L/min",
+            method=method,
+            code=CODES["cardiac_output"],
+            **ends,
+            **common,
+        )
     out.add(output)
     out.add(_indexed(output, "cardiac_index", context.bsa_m2).with_(code=CODES["cardiac_index"]))
     mass, edv = rows["lv_mass"], rows["lv_edv"]
     if isinstance(mass.value, float) and isinstance(edv.value, float):
-        out.add(Measurement("lv_mass_volume_ratio", fn.mass_volume_ratio(mass.value, edv.value), "g/mL",
-                            method=context.method, **common))
+        out.add(
+            Measurement(
+                "lv_mass_volume_ratio",
+                fn.mass_volume_ratio(mass.value, edv.value),
+                "g/mL",
+                method=context.method,
+                **common,
+            )
+        )
     return out
 
 
 def rate_rows(found: Rates | None, reason: str, context: Context) -> Measurements:
     """Peak ejection and filling rates and their times."""
     out = Measurements()
-    values = (None,) * 4 if found is None else (found.peak_ejection_ml_s, found.time_to_peak_ejection_ms,
-                                                found.peak_filling_ml_s, found.time_to_peak_filling_ms)
-    names = (("lv_peak_ejection_rate", "mL/s"), ("lv_time_to_peak_ejection", "ms"),
-             ("lv_peak_filling_rate", "mL/s"), ("lv_time_to_peak_filling", "ms"))
+    values = (
+        (None,) * 4
+        if found is None
+        else (
+            found.peak_ejection_ml_s,
+            found.time_to_peak_ejection_ms,
+            found.peak_filling_ml_s,
+            found.time_to_peak_filling_ms,
+        )
+    )
+    names = (
+        ("lv_peak_ejection_rate", "mL/s"),
+        ("lv_time_to_peak_ejection", "ms"),
+        ("lv_peak_filling_rate", "mL/s"),
+        ("lv_time_to_peak_filling", "ms"),
+    )
     for (name, unit_), value in zip(names, values, strict=True):
         if value is None:
             out.add(Measurement.missing(name, unit_, reason, code=CODES[name], source=context.source))
         else:
-            out.add(Measurement(name, value, unit_, code=CODES[name], source=context.source,
-                                method="derivative of a periodic harmonic fit to the LV volume curve"))
+            out.add(
+                Measurement(
+                    name,
+                    value,
+                    unit_,
+                    code=CODES[name],
+                    source=context.source,
+                    method="derivative of a periodic harmonic fit to the LV volume curve",
+                )
+            )
     return out

@@ -13,8 +13,9 @@ LV, MYOCARDIUM, RV = 1, 2, 3
 _ANATOMY = Code("SCT", "123037004", "Anatomical Structure")
 SEGMENTS = (
     Segment(LV, "LV cavity", (0.86, 0.24, 0.24), _ANATOMY, Code("SCT", "87878005", "Left ventricle")),
-    Segment(MYOCARDIUM, "LV myocardium", (0.30, 0.69, 0.31), _ANATOMY,
-            Code("SCT", "49848007", "Left Ventricle Myocardium")),
+    Segment(
+        MYOCARDIUM, "LV myocardium", (0.30, 0.69, 0.31), _ANATOMY, Code("SCT", "49848007", "Left Ventricle Myocardium")
+    ),
     Segment(RV, "RV cavity", (0.25, 0.47, 0.85), _ANATOMY, Code("SCT", "53085002", "Right ventricle")),
 )
 

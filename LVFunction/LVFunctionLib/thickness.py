@@ -45,8 +45,12 @@ class WallThickness:
         values = self.mm[np.isfinite(self.mm)]
         if values.size < SECTORS:
             return None
-        return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max()),
-                "sd": float(values.std(ddof=1))}
+        return {
+            "min": float(values.min()),
+            "mean": float(values.mean()),
+            "max": float(values.max()),
+            "sd": float(values.std(ddof=1)),
+        }
 
 
 def _crossing(profile: Array, radii: Array, outward: bool) -> Array:
@@ -66,7 +70,7 @@ def _crossing(profile: Array, radii: Array, outward: bool) -> Array:
 
 def _smooth_circular(values: Array, keep: int = 8) -> Array:
     spectrum = np.fft.rfft(values, axis=-1)
-    spectrum[..., keep + 1:] = 0
+    spectrum[..., keep + 1 :] = 0
     return np.fft.irfft(spectrum, values.shape[-1], axis=-1)
 
 
@@ -101,8 +105,10 @@ def wall_thickness(labels: Array, spacing: Array) -> WallThickness:
         centre = np.argwhere(cavity[view]).mean(0)
         reach = float(np.hypot(*((upper - lower) * spacing[:2])))
         radii = np.arange(0, reach, step)
-        rays = (centre[:, None, None]
-                + radii[None, None, :] * np.stack([np.cos(angles), np.sin(angles)])[:, :, None] / spacing[:2, None, None])
+        rays = (
+            centre[:, None, None]
+            + radii[None, None, :] * np.stack([np.cos(angles), np.sin(angles)])[:, :, None] / spacing[:2, None, None]
+        )
         # A slight blur turns the staircase of voxels into an outline; it leaves straight edges where they are.
         soft_cavity = gaussian_filter(cavity[view].astype(np.float32), 0.7)
         soft_wall = gaussian_filter(wall[:, :, k][view].astype(np.float32), 0.7)
@@ -125,8 +131,10 @@ def _perpendicular(endo: Array, epi: Array, slice_mm: float) -> Array:
     n = endo.shape[0]
     out = np.full((n, SECTORS), np.nan)
     middle = (endo + epi) / 2
-    ringed = np.isfinite(middle).any(axis=1)
-    filled = np.where(np.isfinite(middle), middle, np.nanmean(middle, axis=1, keepdims=True)) if ringed.any() else middle
+    ringed: Array = np.asarray(np.isfinite(middle).any(axis=1))
+    filled = (
+        np.where(np.isfinite(middle), middle, np.nanmean(middle, axis=1, keepdims=True)) if ringed.any() else middle
+    )
     radius = np.full_like(middle, np.nan)
     radius[ringed] = _smooth_circular(filled[ringed])
     sector = (np.arange(RAYS) * SECTORS) // RAYS

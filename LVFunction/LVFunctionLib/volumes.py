@@ -28,7 +28,7 @@ PAPILLARY = "papillary muscles and trabeculae counted to the cavity"
 
 
 @dataclass(frozen=True)
-class Parameters:
+class LVParameters:
     """Parameters of `LVVolumes`.
 
     Attributes
@@ -97,7 +97,7 @@ class LVVolumes:
     name: ClassVar[str] = "lv-function"
     title: ClassVar[str] = "Left and right ventricular function"
     inputs: ClassVar[tuple[Input, ...]] = (Input("cine_sax", "Cine short-axis MR stack"),)
-    Parameters: ClassVar[type] = Parameters
+    Parameters: ClassVar[type] = LVParameters
     segments: ClassVar = SEGMENTS
     label_schemes: ClassVar = {"cardioprecision": {1: LV, 2: MYOCARDIUM, 3: RV}, "acdc": FROM_ACDC}
     bundles: ClassVar[tuple[str, ...]] = (BUNDLE,)
@@ -106,8 +106,15 @@ class LVVolumes:
         """Read the cine study; see `LVFunctionLib.cine.load`."""
         return cine.load(path, progress)
 
-    def run(self, inputs: Mapping[str, Loaded], parameters: Parameters, progress: Progress, *, patient: Patient,
-            labels: LabelMap | None = None) -> Result:
+    def run(
+        self,
+        inputs: Mapping[str, Loaded],
+        parameters: LVParameters,
+        progress: Progress,
+        *,
+        patient: Patient,
+        labels: LabelMap | None = None,
+    ) -> Result:
         """Measure both ventricles.
 
         Parameters
@@ -146,11 +153,13 @@ class LVVolumes:
         return result
 
     # -- labels --------------------------------------------------------------------------------------------------
-    def _read_labels(self, sequence: Sequence, labels: LabelMap, parameters: Parameters) -> _Outlined:
+    def _read_labels(self, sequence: Sequence, labels: LabelMap, parameters: LVParameters) -> _Outlined:
         array = np.asarray(labels.array)
         if array.shape != (sequence.n_frames, *sequence.shape):
-            raise InputError(f"The labels have {array.shape[0]} frames of {array.shape[1:]} voxels, the cine has "
-                             f"{sequence.n_frames} of {sequence.shape}: they must lie on the same grid.")
+            raise InputError(
+                f"The labels have {array.shape[0]} frames of {array.shape[1:]} voxels, the cine has "
+                f"{sequence.n_frames} of {sequence.shape}: they must lie on the same grid."
+            )
         if not np.isin(array, (LV, MYOCARDIUM, RV)).any():
             raise InputError("The labels are empty: 1 is LV cavity, 2 LV myocardium, 3 RV cavity.")
         volumes = frame_volumes(array, sequence.voxel_ml)
@@ -160,7 +169,7 @@ class LVVolumes:
         phases = self._phases(volumes, valid, sequence, parameters, labels.key_frames)
         return _Outlined(array, f"reader's labels; slice summation; {PAPILLARY} as drawn", phases, volumes, valid)
 
-    def _infer(self, sequence: Sequence, parameters: Parameters, progress: Progress, result: Result) -> _Outlined:
+    def _infer(self, sequence: Sequence, parameters: LVParameters, progress: Progress, result: Result) -> _Outlined:
         from CardioPrecisionLib.bundle import guard, licence, registry
         from CardioPrecisionLib.bundle.engine import SliceEngine
 
@@ -168,8 +177,13 @@ class LVVolumes:
         licence.require(bundle)
         result.warnings += guard.check(bundle, sequence)
         started = time.perf_counter()
-        engine = SliceEngine(bundle, device=parameters.device, precision=parameters.precision,
-                             deterministic=parameters.deterministic, threads=parameters.threads)
+        engine = SliceEngine(
+            bundle,
+            device=parameters.device,
+            precision=parameters.precision,
+            deterministic=parameters.deterministic,
+            threads=parameters.threads,
+        )
         found = engine.segment(sequence, progress=part(progress, 0.0, 0.75))
         labels = clean_frames(_relabel(found.labels))
         volumes = frame_volumes(labels, sequence.voxel_ml)
@@ -178,8 +192,9 @@ class LVVolumes:
         areas = None
         if parameters.tta > 1 and volumes[:, 0].max() > 0:
             frames = [phases.ed] if phases.ed == phases.es else [phases.ed, phases.es]
-            refined = engine.segment(sequence, frames=frames, box=found.box, tta=parameters.tta,
-                                     progress=part(progress, 0.75, 1.0))
+            refined = engine.segment(
+                sequence, frames=frames, box=found.box, tta=parameters.tta, progress=part(progress, 0.75, 1.0)
+            )
             for place, frame in enumerate(frames):
                 labels[frame] = clean(_relabel(refined.labels[place]))
             volumes[frames] = frame_volumes(labels[frames], sequence.voxel_ml)
@@ -193,16 +208,18 @@ class LVVolumes:
         return _Outlined(labels, method, phases, volumes, valid, areas, calibration if parameters.tta == 8 else None)
 
     @staticmethod
-    def _phases(volumes: Array, valid: Array, sequence: Sequence, parameters: Parameters,
-                named: Mapping[str, int]) -> Phases:
+    def _phases(
+        volumes: Array, valid: Array, sequence: Sequence, parameters: LVParameters, named: Mapping[str, int]
+    ) -> Phases:
         found = find_phases(volumes[:, 0], valid, sequence.full_cycle)
         ed = parameters.ed_frame - 1 if parameters.ed_frame else named.get("ed", found.ed)
         es = parameters.es_frame - 1 if parameters.es_frame else named.get("es", found.es)
         return Phases(ed, es)
 
     # -- numbers -------------------------------------------------------------------------------------------------
-    def _measure(self, sequence: Sequence, loaded: Loaded, outlined: _Outlined, patient: Patient, source: str,
-                 result: Result) -> None:
+    def _measure(
+        self, sequence: Sequence, loaded: Loaded, outlined: _Outlined, patient: Patient, source: str, result: Result
+    ) -> None:
         ed, es = outlined.phases.ed, outlined.phases.es
         volumes = outlined.volumes_ml
         slice_mm = float(sequence.spacing[2])
@@ -217,12 +234,15 @@ class LVVolumes:
             if reason:
                 result.warnings.append(reason)
         if ed == es and sequence.n_frames == 1:
-            result.warnings.append("There is one phase only: it is taken as end-diastole, and nothing that needs "
-                                   "end-systole is reported.")
+            result.warnings.append(
+                "There is one phase only: it is taken as end-diastole, and nothing that needs end-systole is reported."
+            )
         bands: dict[str, Interval] = {}
         if outlined.areas_mm2 is not None:
             bands = intervals(values, outlined.areas_mm2, slice_mm, outlined.calibration)
-        bsa = body_surface_area(patient.height_cm, patient.weight_kg) if patient.height_cm and patient.weight_kg else None
+        bsa = None
+        if patient.height_cm and patient.weight_kg:
+            bsa = body_surface_area(patient.height_cm, patient.weight_kg)
         context = Context(outlined.method, source, bsa, _heart_rate(sequence, loaded), intervals=bands)
         rows = volume_rows(values, reasons, context)
         rows.extend(output_rows(rows, context))
@@ -253,8 +273,9 @@ class LVVolumes:
         return measured, "The cycle is too coarsely sampled."
 
     @staticmethod
-    def _thickness(sequence: Sequence, outlined: _Outlined, found: plausibility.Plausibility,
-                   context: Context) -> tuple[Measurements, list[Table]]:
+    def _thickness(
+        sequence: Sequence, outlined: _Outlined, found: plausibility.Plausibility, context: Context
+    ) -> tuple[Measurements, list[Table]]:
         rows = Measurements()
         ed, es = outlined.phases.ed, outlined.phases.es
         at_ed = wall_thickness(outlined.labels[ed], sequence.spacing)
@@ -278,8 +299,12 @@ class LVVolumes:
         else:
             with np.errstate(invalid="ignore", divide="ignore"):
                 thickening = WallThickness(100 * (at_es.mm - at_ed.mm) / at_ed.mm)
-            add("wall_thickening", "%", None if found.no_motion else thickening.statistics(),
-                found.no_motion or "No sector was measured at both phases.")
+            add(
+                "wall_thickening",
+                "%",
+                None if found.no_motion else thickening.statistics(),
+                found.no_motion or "No sector was measured at both phases.",
+            )
         return rows, [_thickness_table(at_ed, at_es)]
 
     def _draw(self, sequence: Sequence, outlined: _Outlined, result: Result) -> None:
@@ -289,8 +314,15 @@ class LVVolumes:
         if curve is None:
             curve = _curve(sequence, outlined.volumes_ml, outlined.valid).columns
         wall = next((t.columns for t in result.tables if t.name == "wall_thickness"), None)
-        result.figures += make_figures(sequence, outlined.labels, outlined.phases.ed, outlined.phases.es, curve,
-                                       measurements=result.measurements, wall=wall)
+        result.figures += make_figures(
+            sequence,
+            outlined.labels,
+            outlined.phases.ed,
+            outlined.phases.es,
+            curve,
+            measurements=result.measurements,
+            wall=wall,
+        )
 
 
 def _relabel(labels: Array) -> Array:
@@ -302,7 +334,7 @@ def _relabel(labels: Array) -> Array:
     return relabelled
 
 
-def _frames_in_range(parameters: Parameters, n: int) -> None:
+def _frames_in_range(parameters: LVParameters, n: int) -> None:
     for name in ("ed_frame", "es_frame"):
         frame = getattr(parameters, name)
         if frame is not None and frame > n:
@@ -316,11 +348,12 @@ def _heart_rate(sequence: Sequence, loaded: Loaded) -> float | None:
     return float(rate) if rate and 20 <= rate <= 250 else None
 
 
-def _values(volumes: Array, valid: Array, ed: int, es: int,
-            found: plausibility.Plausibility) -> tuple[dict[str, float | None], dict[str, tuple[str, str]]]:
+def _values(
+    volumes: Array, valid: Array, ed: int, es: int, found: plausibility.Plausibility
+) -> tuple[dict[str, float | None], dict[str, tuple[str, str]]]:
     """Numbers by name, and (state, reason) for those that are missing."""
     lv, myocardium, rv = volumes.T
-    values: dict[str, float | None] = {name: None for name in VOLUMES}
+    values: dict[str, float | None] = dict.fromkeys(VOLUMES)
     reasons: dict[str, tuple[str, str]] = {}
     values |= {"rv_edv_max": None, "rv_esv_min": None, "lv_mass_es": None}
 
@@ -343,8 +376,10 @@ def _values(volumes: Array, valid: Array, ed: int, es: int,
         if rv[ed] > 0:
             values["rv_ef"] = fn.ejection_fraction(float(rv[ed]), float(rv[es]))
     else:
-        no(("lv_esv", "lv_sv", "lv_ef", "lv_mass_es", "rv_esv", "rv_sv", "rv_ef", "rv_edv_max", "rv_esv_min"),
-           "Only one phase was outlined; end-diastole and end-systole are needed.")
+        no(
+            ("lv_esv", "lv_sv", "lv_ef", "lv_mass_es", "rv_esv", "rv_sv", "rv_ef", "rv_edv_max", "rv_esv_min"),
+            "Only one phase was outlined; end-diastole and end-systole are needed.",
+        )
     if found.no_motion:
         no(("lv_sv", "lv_ef", "rv_sv", "rv_ef"), found.no_motion)
     if myocardium[ed] <= 0:
@@ -365,10 +400,18 @@ def _curve(sequence: Sequence, volumes: Array, valid: Array) -> Table:
     def column(c: int) -> list[float | None]:
         return [float(v) if ok else None for v, ok in zip(volumes[:, c], valid, strict=True)]
 
-    return Table("volume_curve", "Volumes over the cardiac cycle",
-                 {"frame": list(range(1, n + 1)), "time_ms": [None] * n if times is None else [float(t) for t in times],
-                  "lv_ml": column(0), "rv_ml": column(2), "myocardium_ml": column(1)},
-                 {"frame": "1", "time_ms": "ms", "lv_ml": "mL", "rv_ml": "mL", "myocardium_ml": "mL"})
+    return Table(
+        "volume_curve",
+        "Volumes over the cardiac cycle",
+        {
+            "frame": list(range(1, n + 1)),
+            "time_ms": [None] * n if times is None else [float(t) for t in times],
+            "lv_ml": column(0),
+            "rv_ml": column(2),
+            "myocardium_ml": column(1),
+        },
+        {"frame": "1", "time_ms": "ms", "lv_ml": "mL", "rv_ml": "mL", "myocardium_ml": "mL"},
+    )
 
 
 def _thickness_table(at_ed: WallThickness, at_es: WallThickness | None) -> Table:
@@ -379,7 +422,14 @@ def _thickness_table(at_ed: WallThickness, at_es: WallThickness | None) -> Table
     def numbers(array: Array) -> list[float | None]:
         return [float(v) if np.isfinite(v) else None for v in array[seen]]
 
-    return Table("wall_thickness", "Wall thickness by slice and sector (sectors counted from the image's first axis)",
-                 {"slice": (slices[seen] + 1).tolist(), "sector": (sectors[seen] + 1).tolist(),
-                  "ed_mm": numbers(at_ed.mm), "es_mm": numbers(es)},
-                 {"slice": "1", "sector": "1", "ed_mm": "mm", "es_mm": "mm"})
+    return Table(
+        "wall_thickness",
+        "Wall thickness by slice and sector (sectors counted from the image's first axis)",
+        {
+            "slice": (slices[seen] + 1).tolist(),
+            "sector": (sectors[seen] + 1).tolist(),
+            "ed_mm": numbers(at_ed.mm),
+            "es_mm": numbers(es),
+        },
+        {"slice": "1", "sector": "1", "ed_mm": "mm", "es_mm": "mm"},
+    )

@@ -90,8 +90,15 @@ class PatchSampler:
         How much more often slices at either end of the labelled range (and those next to them) are drawn.
     """
 
-    def __init__(self, stacks: Sequence[LabelledStack], classes: int = 4, batch_size: int = 16,
-                 augmentation: Augmentation | None = None, edge_weight: float = 1.5, seed: int = 0):
+    def __init__(
+        self,
+        stacks: Sequence[LabelledStack],
+        classes: int = 4,
+        batch_size: int = 16,
+        augmentation: Augmentation | None = None,
+        edge_weight: float = 1.5,
+        seed: int = 0,
+    ):
         if not stacks:
             raise ValueError("no training stack was given")
         self.stacks, self.classes, self.batch_size = list(stacks), classes, batch_size
@@ -134,7 +141,12 @@ class PatchSampler:
         mm = np.stack(np.meshgrid(u, u, indexing="ij"), -1) @ matrix.T
         if r.random() < a.elastic_probability:
             coarse = torch.from_numpy(r.normal(0, a.elastic_mm, (1, 2, 6, 6)))
-            mm = mm + F.interpolate(coarse, size=(a.size, a.size), mode="bicubic", align_corners=True)[0].permute(1, 2, 0).numpy()
+            mm = (
+                mm
+                + F.interpolate(coarse, size=(a.size, a.size), mode="bicubic", align_corners=True)[0]
+                .permute(1, 2, 0)
+                .numpy()
+            )
         ij = mm / np.array(stack.spacing) + centre + shift
         norm = 2 * ij / (shape - 1) - 1
         return torch.from_numpy(norm[..., ::-1].astype(np.float32).copy())[None]
@@ -204,10 +216,23 @@ class SliceTrainer:
         ``validate(network) -> dict`` run on the averaged weights every `validate_every` iterations.
     """
 
-    def __init__(self, network: torch.nn.Module, loss: Callable, sampler: PatchSampler, output: str | Path,
-                 weights_file: str | Path, iterations: int = 6000, learning_rate: float = 1e-3,
-                 weight_decay: float = 0.03, average: float = 0.998, validate: Callable | None = None,
-                 validate_every: int = 500, checkpoint_every: int = 250, device: str = "cpu", seed: int = 0):
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        loss: Callable,
+        sampler: PatchSampler,
+        output: str | Path,
+        weights_file: str | Path,
+        iterations: int = 6000,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.03,
+        average: float = 0.998,
+        validate: Callable | None = None,
+        validate_every: int = 500,
+        checkpoint_every: int = 250,
+        device: str = "cpu",
+        seed: int = 0,
+    ):
         torch.manual_seed(seed)
         self.device = torch.device(device)
         self.network = network.to(self.device, memory_format=torch.channels_last)
@@ -217,8 +242,9 @@ class SliceTrainer:
         self.validate, self.validate_every, self.checkpoint_every = validate, validate_every, checkpoint_every
         decay = [p for p in network.parameters() if p.ndim > 1]
         other = [p for p in network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": weight_decay},
-                                            {"params": other, "weight_decay": 0.0}], lr=learning_rate)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": weight_decay}, {"params": other, "weight_decay": 0.0}], lr=learning_rate
+        )
         self.averaged = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.step = 0
         self.output.mkdir(parents=True, exist_ok=True)
@@ -239,12 +265,22 @@ class SliceTrainer:
     def _checkpoint(self) -> None:
         file = self.output / "checkpoint.pt"
         temporary = file.with_suffix(".tmp")
-        torch.save({"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-                    "averaged": self.averaged, "step": self.step, "sampler": json.dumps(self.sampler.state())}, temporary)
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "averaged": self.averaged,
+                "step": self.step,
+                "sampler": json.dumps(self.sampler.state()),
+            },
+            temporary,
+        )
         temporary.replace(file)
 
     def _save_weights(self) -> None:
-        state = {k: (v.half() if v.is_floating_point() and "running_" not in k else v) for k, v in self.averaged.items()}
+        state = {
+            k: (v.half() if v.is_floating_point() and "running_" not in k else v) for k, v in self.averaged.items()
+        }
         self.weights_file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.weights_file.with_suffix(".tmp")
         torch.save(state, temporary)
@@ -301,10 +337,15 @@ class SliceTrainer:
             self.step += 1
             self._update_average()
             if self.step % 50 == 0:
-                log.info("iteration %d/%d loss %.4f %.2f s/it", self.step, self.iterations, np.mean(losses[-50:]),
-                         (time.time() - started) / len(losses))
+                log.info(
+                    "iteration %d/%d loss %.4f %.2f s/it",
+                    self.step,
+                    self.iterations,
+                    np.mean(losses[-50:]),
+                    (time.time() - started) / len(losses),
+                )
             if self.step % self.validate_every == 0 or self.step == self.iterations:
-                row = {"step": self.step, "loss": float(np.mean(losses[-self.validate_every:])), **self._validate()}
+                row = {"step": self.step, "loss": float(np.mean(losses[-self.validate_every :])), **self._validate()}
                 log.info("%s", row)
                 with open(self.output / "history.jsonl", "a", encoding="utf-8") as f:
                     f.write(json.dumps(row) + "\n")
