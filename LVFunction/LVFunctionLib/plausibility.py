@@ -99,12 +99,16 @@ def _ends(labels: Array, found: Plausibility) -> None:
     areas = slice_areas(labels, LV).astype(float)
     share = areas / areas.max()
     rv = slice_areas(labels, RV).astype(float)
-    first, last = share[0], share[-1]
-    # The base is the end with the larger cavity (ties: with more right ventricle).
-    base_first = (first, rv[0]) >= (last, rv[-1])
-    base, apex = (first, last) if base_first else (last, first)
-    if np.flatnonzero(areas).size < 3:
-        n = np.flatnonzero(areas).size
+    seen = np.flatnonzero(areas)
+    first, last = int(seen[0]), int(seen[-1])
+    # A ventricle tapers to its apex and ends abruptly at its base (ties: the base has more right ventricle).
+    base_first = (share[first], rv[first]) >= (share[last], rv[last])
+    base_slice, apex_slice = (first, last) if base_first else (last, first)
+    edge = (0, len(areas) - 1)
+    base = share[base_slice] if base_slice in edge else 0.0
+    apex = share[apex_slice] if apex_slice in edge else 0.0
+    n = seen.size
+    if n < 3:
         found.volumes_cut = f"The left ventricle was found in {n} slice{'s' * (n != 1)} only; three are needed."
     elif apex > CUT_SHARE_APEX:
         found.volumes_cut = (

@@ -132,11 +132,11 @@ def _perpendicular(endo: Array, epi: Array, slice_mm: float) -> Array:
     out = np.full((n, SECTORS), np.nan)
     middle = (endo + epi) / 2
     ringed: Array = np.asarray(np.isfinite(middle).any(axis=1))
-    filled = (
-        np.where(np.isfinite(middle), middle, np.nanmean(middle, axis=1, keepdims=True)) if ringed.any() else middle
-    )
     radius = np.full_like(middle, np.nan)
-    radius[ringed] = _smooth_circular(filled[ringed])
+    if ringed.any():
+        rings = middle[ringed]
+        filled = np.where(np.isfinite(rings), rings, np.nanmean(rings, axis=1, keepdims=True))
+        radius[ringed] = _smooth_circular(filled)
     sector = (np.arange(RAYS) * SECTORS) // RAYS
     for k in np.flatnonzero(ringed):
         around = (np.roll(radius[k], -1) - np.roll(radius[k], 1)) / (2 * 2 * np.pi / RAYS)

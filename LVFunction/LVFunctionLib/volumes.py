@@ -43,6 +43,8 @@ class LVParameters:
         Frames counted from 1, where the reader knows better than the volume curve.
     threads : int or None
         CPU threads of the network; None takes what torch takes.
+    figures : bool
+        Draw the figures of the report.
     """
 
     device: str = "auto"
@@ -52,6 +54,7 @@ class LVParameters:
     ed_frame: int | None = None
     es_frame: int | None = None
     threads: int | None = None
+    figures: bool = True
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda", "mps"):
@@ -145,10 +148,11 @@ class LVVolumes:
         progress(0.86, "Measuring")
         self._measure(sequence, loaded, outlined, patient, source, result)
         result.record["seconds"]["measure"] = time.perf_counter() - started
-        started = time.perf_counter()
-        progress(0.9, "Drawing figures")
-        self._draw(sequence, outlined, result)
-        result.record["seconds"]["figures"] = time.perf_counter() - started
+        if parameters.figures:
+            started = time.perf_counter()
+            progress(0.9, "Drawing figures")
+            self._draw(sequence, outlined, result)
+            result.record["seconds"]["figures"] = time.perf_counter() - started
         progress(1.0, "Done")
         return result
 

@@ -44,7 +44,9 @@ def check(name: str, one: Callable[[dict[str, str]], list[str]]) -> None:
     assert not wrong, f"{name}: {passed} / {len(all_rows)} rows passed\n" + "\n".join(wrong[:20])
 
 
-def compare(label: str, got: float, row: dict[str, str], column: str, rel: float = 0.0, absolute: float = 0.0) -> list[str]:
+def compare(
+    label: str, got: float, row: dict[str, str], column: str, rel: float = 0.0, absolute: float = 0.0
+) -> list[str]:
     expected = float(row[column])
     if abs(got - expected) <= absolute + rel * abs(expected):
         return []
