@@ -1,0 +1,169 @@
+"""What the command line shows: tables, progress, one-line errors; and nothing of what libraries say."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..analysis import Progress, silent
+from ..measurement import Measurement, State
+
+if TYPE_CHECKING:
+    from .runner import RunOutcome
+
+
+@contextlib.contextmanager
+def own_streams(verbose: bool = False) -> Iterator[tuple[TextIO, TextIO]]:
+    """Keep standard output and error to ourselves while libraries work.
+
+    Python warnings, log messages and direct writes of native code (ITK, torch) go to the null device, or with
+    `verbose` all to standard error. Yields the streams that reach the user.
+    """
+    out, err = sys.stdout, sys.stderr
+    with contextlib.ExitStack() as stack:
+        if not verbose:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            level = logging.root.manager.disable
+            logging.disable(logging.ERROR)
+            stack.callback(logging.disable, level)
+        if _is_descriptor(out, 1) and _is_descriptor(err, 2):
+            out.flush()
+            err.flush()
+            kept_out, kept_err = os.dup(1), os.dup(2)
+            sink = kept_err if verbose else os.open(os.devnull, os.O_WRONLY)
+            own_out = stack.enter_context(os.fdopen(os.dup(kept_out), "w", encoding=out.encoding, errors="replace"))
+            own_err = stack.enter_context(os.fdopen(os.dup(kept_err), "w", encoding=err.encoding, errors="replace",
+                                                    buffering=1))
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+
+            def restore() -> None:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os.dup2(kept_out, 1)
+                os.dup2(kept_err, 2)
+                for descriptor in {kept_out, kept_err, sink}:
+                    os.close(descriptor)
+
+            stack.callback(restore)
+            yield own_out, own_err
+        else:  # a test or a notebook has put its own objects there
+            stack.enter_context(contextlib.redirect_stdout(err if verbose else stack.enter_context(
+                open(os.devnull, "w", encoding="utf-8"))))
+            yield out, err
+
+
+def _is_descriptor(stream: Any, number: int) -> bool:
+    try:
+        return bool(stream.fileno() == number)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+@contextlib.contextmanager
+def shown_progress(stream: TextIO, quiet: bool = False) -> Iterator[Progress]:
+    """A progress bar on a terminal, a line per stage elsewhere, nothing when `quiet`."""
+    if quiet:
+        yield silent
+        return
+    if not stream.isatty():
+        seen: list[str] = []
+
+        def plain(fraction: float, stage: str) -> None:
+            if not seen or seen[-1] != stage:
+                seen.append(stage)
+                stream.write(f"[{100 * min(max(fraction, 0), 1):3.0f} %] {stage}\n")
+                stream.flush()
+
+        yield plain
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task("Starting", total=1.0)
+        yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)
+
+
+def fail(stream: TextIO, message: str) -> None:
+    """One line on standard error."""
+    stream.write("cardioprecision: " + " ".join(str(message).split()) + "\n")
+    stream.flush()
+
+
+def _console(stream: TextIO) -> Any:
+    from rich.console import Console
+
+    # Without a terminal to measure, lines are as long as they need to be: a log or a pipe must not be cut.
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
+
+
+def _interval(row: Measurement) -> str:
+    from ..report.names import span
+
+    if row.low is None or row.high is None:
+        return ""
+    level = f" ({100 * row.level:.0f} %)" if row.level else ""
+    return span(row.low, row.high, row.unit) + level
+
+
+def _state(row: Measurement) -> str:
+    text = row.state.value.replace("_", " ")
+    if row.reason and row.state is not State.MEASURED:
+        return f"{text}: {row.reason}"
+    return f"{text} ({row.reason})" if row.reason else text
+
+
+def show_outcome(stream: TextIO, outcome: RunOutcome) -> None:
+    """The measurements as a table, the warnings, and where the report is."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..report.names import quantity, site_of, title_of
+
+    table = Table(title=escape(outcome.title), title_justify="left", title_style="bold")
+    table.add_column("Measurement")
+    table.add_column("Value", justify="right", no_wrap=True)
+    table.add_column("Interval", no_wrap=True)
+    table.add_column("State", max_width=60)
+    for row in outcome.result.measurements:
+        name = title_of(row.name) + (f", {site_of(row.site)}" if row.site else "")
+        style = None if row.state.has_value else "dim"
+        value = quantity(row.value, row.unit) if row.state.has_value else "–"
+        table.add_row(escape(name), escape(value), _interval(row), escape(_state(row)), style=style)
+    console = _console(stream)
+    console.print(table)
+    show_warnings(stream, outcome.result.warnings)
+    if not outcome.result.measurements.assessable:
+        console.print("Nothing was assessable; the report says why.", soft_wrap=True)
+    report = escape(str(outcome.output / "report.html"))
+    console.print(f"Done in {outcome.seconds:.1f} s. Report: {report}", soft_wrap=True)
+
+
+def show_warnings(stream: TextIO, texts: list[str]) -> None:
+    from rich.markup import escape
+
+    console = _console(stream)
+    for text in texts:
+        console.print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)
+
+
+def show_table(stream: TextIO, title: str, header: list[str], rows: list[list[str]]) -> None:
+    """A plain table; every column but the first is to the right."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    for n, name in enumerate(header):
+        table.add_column(escape(name), justify="right" if n else "left")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    _console(stream).print(table)

@@ -1,0 +1,115 @@
+"""Command-line options from an analysis' inputs and parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..analysis import Analysis
+
+#: Options that every analysis has; a parameter of the same name gets its value from them.
+COMMON: dict[str, tuple[Any, Any]] = {
+    "output": (Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")],
+               inspect.Parameter.empty),
+    "clinical": (Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Sex, age, height, weight … as JSON or one-row CSV; wins over the header.")], None),
+    "labels": (Annotated[list[Path] | None, typer.Option(
+        metavar="FILE", help="A reader's own labels instead of the model's (.nii.gz, .nrrd, .seg.nrrd); "
+                             "twice for end-diastole and end-systole.")], None),
+    "label_scheme": (Annotated[str, typer.Option(
+        metavar="NAME", help="Label values in --labels: 'cardioprecision' (1 LV cavity, 2 LV myocardium, 3 RV cavity) "
+                             "or 'acdc' (3, 2, 1).")], "cardioprecision"),
+    "ed_frame": (Annotated[int | None, typer.Option(min=1, metavar="N", help="End-diastolic frame, counted from 1.")],
+                 None),
+    "es_frame": (Annotated[int | None, typer.Option(min=1, metavar="N", help="End-systolic frame, counted from 1.")],
+                 None),
+    "accept_license": (Annotated[list[str] | None, typer.Option(
+        metavar="NAME", help="Accept the licence of this model's weights; remembered.")], None),
+    "json_output": (Annotated[bool, typer.Option("--json", help="Print measurements.json to standard output, "
+                                                                "nothing else.")], False),
+    "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Show library messages and tracebacks.")], False),
+}
+_SCALARS = (bool, int, float, str)
+
+
+def _documented(cls: type) -> dict[str, str]:
+    """Attribute descriptions from a numpydoc docstring: ``name : type`` and the indented text below."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in inspect.cleandoc(cls.__doc__ or "").splitlines():
+        entry = re.fullmatch(r"([a-z]\w*(?:, [a-z]\w*)*) : (.+)", line)
+        if entry:
+            names = entry[1].split(", ")
+            choices = re.fullmatch(r"\{(.+)\}", entry[2])
+            for name in names:
+                found[name] = choices[1].replace('"', "") + "." if choices else ""
+        elif line.startswith("    ") and names:
+            for name in names:
+                found[name] = f"{found[name]} {line.strip()}".strip()
+        elif line.strip():
+            names = []
+    return found
+
+
+def _scalar(annotation: Any) -> Any | None:
+    """The scalar type of a field, with None where it is optional; None for anything that is no option."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return type(typing.get_args(annotation)[0])
+    if origin in (types.UnionType, typing.Union):
+        inner = [a for a in typing.get_args(annotation) if a is not type(None)]
+        scalar = _scalar(inner[0]) if len(inner) == 1 else None
+        return None if scalar is None else scalar | None
+    return annotation if annotation in _SCALARS else None
+
+
+def parameter_options(parameters: type) -> dict[str, tuple[Any, Any]]:
+    """An option ``(annotation, default)`` for each scalar field of a parameters dataclass."""
+    hints = typing.get_type_hints(parameters)
+    documented = _documented(parameters)
+    options: dict[str, tuple[Any, Any]] = {}
+    for field in dataclasses.fields(parameters):
+        scalar = _scalar(hints[field.name])
+        if scalar is None or field.name in COMMON or field.default is dataclasses.MISSING:
+            continue
+        text = field.metadata.get("help") or documented.get(field.name, "")
+        options[field.name] = (Annotated[scalar, typer.Option(help=text)], field.default)
+    return options
+
+
+def analysis_function(analysis: Analysis, run: Callable[..., None]) -> Callable[..., None]:
+    """A function with one parameter per input and option, for typer; calls ``run(analysis, values)``."""
+    positional = [i for i in analysis.inputs if i.required]
+    further = [i for i in analysis.inputs if not i.required]
+    names = {"input" if len(positional) == 1 else i.role: i.role for i in positional}
+    parameters: list[tuple[str, Any, Any]] = []
+    kind: Any
+    for name, role in names.items():
+        title = next(i.title for i in positional if i.role == role)
+        kind = Annotated[Path, typer.Argument(metavar=name.upper(), help=f"{title}: file or folder.")]
+        parameters.append((name, kind, inspect.Parameter.empty))
+    for i in further:
+        names[i.role] = i.role
+        kind = Annotated[Path | None, typer.Option(metavar="PATH", help=f"{i.title}: file or folder.")]
+        parameters.append((i.role, kind, None))
+    for name, (kind, default) in {**COMMON, **parameter_options(analysis.Parameters)}.items():
+        parameters.append((name, kind, default))
+
+    def command(**values: Any) -> None:
+        inputs = {role: values.pop(name) for name, role in names.items()}
+        run(analysis, {role: path for role, path in inputs.items() if path is not None}, values)
+
+    kinds = inspect.Parameter.KEYWORD_ONLY
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, kinds, annotation=kind, default=default) for name, kind, default in parameters])
+    command.__annotations__ = {name: kind for name, kind, _ in parameters}
+    command.__doc__ = analysis.title + "."
+    return command
