@@ -119,7 +119,7 @@ def run(
     from CardioPrecisionLib.bundle import registry
     from CardioPrecisionLib.bundle.engine import SliceEngine
 
-    engine = SliceEngine(registry.open_bundle(bundle), precision=precision)
+    engine = SliceEngine(registry.open_bundle(bundle, registry.SHIPPED), precision=precision)
     rows = []
     for case in acdc.load(data_dir, acdc.split(data_dir)[1]):
         rows.append(judge(case, engine, tta))
