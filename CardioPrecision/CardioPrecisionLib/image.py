@@ -86,8 +86,11 @@ class Image:
         from scipy.ndimage import affine_transform
 
         matrix = np.linalg.inv(self.affine) @ np.asarray(affine, float)
+        # "constant" drops a label on the outermost voxel when rounding puts its index at -1e-16; "grid-constant" takes
+        # the nearest voxel as far as the voxel reaches.
+        mode = "grid-constant" if order == 0 else "constant"
         array = affine_transform(
-            self.array, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order, mode="constant", cval=fill
+            self.array, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order, mode=mode, cval=fill
         )
         return Image(array, affine)
 

@@ -121,10 +121,12 @@ def _times(header: dict[str, str], n: int) -> Array | None:
     """Frame times in ms: NIfTI's fourth spacing with its unit, or the index values of a Slicer sequence."""
     if n < 2:
         return None
-    if "axis 0 index values" in header:  # Slicer .seq.nrrd
-        unit = header.get("axis 0 index unit", "").strip().lower() or "ms"
-        factor = {"ms": 1.0, "msec": 1.0, "s": 1000.0, "sec": 1000.0}.get(unit)
-        values = header["axis 0 index values"].split()
+    index = next((header[key] for key in ("axis 3 index values", "axis 0 index values") if key in header), None)
+    if index is not None:  # Slicer's .seq.nrrd
+        factor = {"ms": 1.0, "msec": 1.0, "s": 1000.0, "sec": 1000.0}.get(
+            header.get("NRRD_units[pixel]", "").strip().lower()
+        )
+        values = index.split()
         if factor is None or len(values) != n:
             return None
         try:
