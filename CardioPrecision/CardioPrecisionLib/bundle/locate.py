@@ -1,0 +1,61 @@
+"""Finding the heart before segmenting it, so that the rest of the chest costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+
+import numpy as np
+import torch
+
+from .resample import Lattice, Window
+
+
+def scouting_plan(frames: Seq[int], slices: int) -> list[tuple[int, list[int]]]:
+    """Which slices of which frames to look at: the first frame and one about a third on (end-systole is near).
+
+    With more than five slices they are shared out alternately, so that together they are one whole stack.
+    """
+    first, later = frames[0], frames[len(frames) // 3]
+    every = list(range(slices))
+    if first == later:
+        return [(first, every)]
+    if slices <= 5:
+        return [(first, every), (later, every)]
+    return [(first, every[::2]), (later, every[1::2])]
+
+
+def largest_component(foreground: np.ndarray) -> np.ndarray | None:
+    """The largest connected part (26 neighbours) of a boolean ``(k, h, w)`` array; None where it is empty."""
+    from scipy.ndimage import label
+
+    parts, n = label(foreground, structure=np.ones((3, 3, 3)))
+    if n == 0:
+        return None
+    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+
+
+def window_around(lattice: Lattice, foreground: np.ndarray, margin_mm: float) -> Window | None:
+    """The window around the largest connected part of ``(k, h, w)`` plus a margin; None where there is none."""
+    part = largest_component(foreground)
+    if part is None:
+        return None
+    inplane = part.any(axis=0)
+    rows, columns = np.flatnonzero(np.any(inplane, axis=1)), np.flatnonzero(np.any(inplane, axis=0))
+    margin = margin_mm / lattice.step_mm
+    return lattice.window((rows[0] - margin, columns[0] - margin), (rows[-1] + 1 + margin, columns[-1] + 1 + margin))
+
+
+def sides_touched(window: Window, labels: torch.Tensor) -> tuple[bool, bool, bool, bool]:
+    """Sides of the window (not edges of the slice) that the largest part of ``(k, h, w)`` labels reaches."""
+    inside = labels.numpy() > 0
+    opened = window.open_sides()
+
+    def reached(a: np.ndarray) -> list[bool]:
+        faces = (a[:, 0], a[:, -1], a[:, :, 0], a[:, :, -1])
+        return [o and bool(np.any(face)) for o, face in zip(opened, faces, strict=True)]
+
+    if not any(reached(inside)):
+        return (False, False, False, False)
+    part = largest_component(inside)
+    sides = reached(part) if part is not None else [False] * 4
+    return (sides[0], sides[1], sides[2], sides[3])
