@@ -75,6 +75,8 @@ def _choose(grid: Grid, runs: list[Run], n: int) -> Stack:
     gaps = gaps[gaps > SAME_PLACE_MM]
     # Only the larger half of the gaps counts: slices planned again a little aside make the others.
     usual = float(np.median(gaps[gaps >= np.median(gaps)])) if len(gaps) else 0.0
+    thickness = [p.thickness for r in runs for p in r.planes if p.thickness]
+    usual = min([usual, *thickness])  # missing slices widen the gaps, never the slices
     same = max(SAME_PLACE_MM, SAME_SLICE * usual)
     clusters: list[list[Run]] = []
     for r in runs:
