@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Sequence as Sequential
 from pathlib import Path
 from typing import Any
@@ -156,8 +155,7 @@ class PlaneStore:
         if not by_itk and (is_native(stored.syntax) or _decoder_available(stored.syntax)):
             from pydicom.pixels import pixel_array
 
-            with tolerant(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with tolerant():
                 index = plane.frame if stored.n_frames > 1 else None
                 try:
                     return np.asarray(pixel_array(self._dataset(stored), index=index, raw=True))

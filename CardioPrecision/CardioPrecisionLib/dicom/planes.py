@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,9 +177,18 @@ class Plane:
 
 @contextmanager
 def tolerant() -> Iterator[None]:
-    """Read what scanners and anonymisers wrote without a warning on each malformed value."""
-    with config.disable_value_validation():
-        yield
+    """Read what scanners and anonymisers wrote without a warning on each malformed value.
+
+    Neither warnings nor log lines: they quote header values, and those may name the patient.
+    """
+    silenced = config.logger.disabled
+    config.logger.disabled = True
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        config.logger.disabled = silenced
 
 
 def _get(ds: Dataset | None, keyword: str) -> Any:

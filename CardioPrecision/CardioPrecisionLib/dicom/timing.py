@@ -107,8 +107,8 @@ def _frame_findings(runs: Sequential[Run], n_frames: int) -> list[Finding]:
             Finding(
                 "warning",
                 "frames_missing",
-                f"{plural(len(short), 'slice')} of {len(runs)} lacked "
-                f"{plural(lost, 'frame')} of {n_frames} each at most; the nearest frame in time of the "
+                f"{plural(len(short), 'slice')} of {len(runs)} lacked {plural(lost, 'frame')} in all "
+                f"({n_frames} per slice are usual); the nearest frame in time of the "
                 "same slice stands in.",
                 lost,
             )
