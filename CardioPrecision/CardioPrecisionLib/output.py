@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -235,6 +236,7 @@ def write_run(folder: Path, title: str, result: Result, patient: Patient, record
     """
     from .report import render
 
+    started = time.perf_counter()
     content = document(record.analysis, patient, result.measurements, result.warnings)
     measured: dict[str, Any] = run_record.json_able(content)
     validate(measured)
@@ -248,6 +250,7 @@ def write_run(folder: Path, title: str, result: Result, patient: Patient, record
     facts = result.record
     page = render(title, result, patient, record.to_json(facts, result.warnings, {}))
     (folder / "report.html").write_text(page, encoding="utf-8")
+    record.seconds["write"] = round(time.perf_counter() - started, 3)
     outputs = {name: run_record.file_sha256(folder / name) for name in _names(folder)}
     finished = record.to_json(facts, result.warnings, outputs)
     run_record.validate(finished)

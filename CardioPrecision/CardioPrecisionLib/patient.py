@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import hmac
@@ -52,7 +53,7 @@ def _read_secret(path: Path) -> bytes | None:
 def _secret() -> bytes | None:
     """The secret of this user on this machine, made on first use; None where it can be neither read nor kept."""
     path = config_folder() / _SECRET_FILE
-    if path.exists():
+    if os.path.exists(path):
         return _read_secret(path)
     temporary = path.with_name(f"{_SECRET_FILE}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -71,7 +72,8 @@ def _secret() -> bytes | None:
     except OSError:
         return None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return _read_secret(path)
 
 

@@ -101,6 +101,14 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _model(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's facts with name, version, sha256 and licence first."""
+    more = dict(facts)
+    head = {"name": more.pop("name", None) or more.pop("bundle", None), "version": more.pop("version", None),
+            "sha256": more.pop("sha256", None) or more.pop("weights_sha256", None), "licence": more.pop("licence", None)}
+    return {**head, **more}
+
+
 @dataclass
 class RunRecord:
     """Collects the record while a run goes on.
@@ -142,13 +150,19 @@ class RunRecord:
         Parameters
         ----------
         facts : mapping
-            `Result.record` of the analysis: ``models``, ``device``, ``precision``, ``fallbacks``, ``seeds``,
-            ``seconds`` go to their own places, everything else under ``details``.
+            `Result.record` of the analysis: ``models`` (or one ``model``), ``device``, ``precision``, ``fallbacks``,
+            ``seeds``, ``seconds`` go to their own places, everything else under ``details``. Device, precision and
+            fall-backs that are not there are taken from the models, which say what they ran on.
         warnings : list of str
         outputs : mapping
             File name to SHA-256.
         """
         facts = dict(facts)
+        model = facts.pop("model", None)
+        models = facts.pop("models", None) or ([model] if model else [])
+        models = [_model(m) for m in models]
+        for key in ("device", "precision", "fallbacks"):
+            facts.setdefault(key, next((m[key] for m in models if m.get(key)), None))
         by_stage = {str(k): v for k, v in dict(facts.pop("seconds", None) or {}).items()}
         total = round(time.perf_counter() - self._clock, 3)
         document = {
@@ -162,7 +176,7 @@ class RunRecord:
             "inputs": self.inputs,
             "clinical": self.extra.get("clinical"),
             "labels": self.extra.get("labels"),
-            "models": facts.pop("models", None) or [],
+            "models": models,
             "device": facts.pop("device", None),
             "precision": facts.pop("precision", None),
             "fallbacks": facts.pop("fallbacks", None) or [],

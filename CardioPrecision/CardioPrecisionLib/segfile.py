@@ -54,6 +54,13 @@ def _vector(values: Array) -> str:
     return "(" + ",".join(f"{v + 0.0:.17g}" for v in values) + ")"
 
 
+def _reference_geometry(affine: Array, shape: tuple[int, ...]) -> str:
+    """Slicer's conversion parameter for the grid on which segments are edited and saved: RAS matrix, then extent."""
+    numbers = [f"{v + 0.0:.17g}" for v in np.asarray(affine, float).ravel()]
+    extent = [text for n in shape for text in ("0", str(n - 1))]
+    return f"Reference image geometry|{';'.join([*numbers, *extent])};|Grid of the segmented image&"
+
+
 def write_seg_nrrd(path: str | Path, array: Array, affine: Array, segments: tuple[Segment, ...]) -> None:
     """Write one label volume as a Slicer segmentation.
 
@@ -106,7 +113,7 @@ def write_seg_nrrd(path: str | Path, array: Array, affine: Array, segments: tupl
         "Segmentation_MasterRepresentation:=Binary labelmap",
         "Segmentation_SourceRepresentation:=Binary labelmap",
         "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
-        "Segmentation_ConversionParameters:=",
+        "Segmentation_ConversionParameters:=" + _reference_geometry(affine, array.shape),
         "Segmentation_ReferenceImageExtentOffset:=0 0 0",
     ]
     little = np.asarray(array).astype(array.dtype.newbyteorder("<"), copy=False)

@@ -234,9 +234,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = typer.main.get_command(app).main(list(_arguments), prog_name=_COMMAND, standalone_mode=False)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
+        result = end.code if isinstance(end.code, int) else 1
     except BaseException as error:
         return _code(error, verbose)
+    if result == Cancelled.exit_code:  # typer turns Ctrl-C into an exit code of its own
+        return _code(Cancelled(), verbose)
     return result if isinstance(result, int) else 0
 
 

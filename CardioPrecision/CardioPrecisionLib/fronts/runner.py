@@ -165,8 +165,7 @@ def run_analysis(name: str, inputs: Mapping[str, str | Path], output: str | Path
                                   result.warnings)
         progress(0.95, "Writing")
         try:
-            with record.stage("write"):
-                document = write_run(folder.work, analysis.title, result, patient, record, frame_ms=_frame_ms(loaded))
+            document = write_run(folder.work, analysis.title, result, patient, record, frame_ms=_frame_ms(loaded))
             progress(0.99, "Writing")  # the last moment to cancel
             folder.commit()
         except OSError as error:
