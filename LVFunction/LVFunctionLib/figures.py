@@ -86,14 +86,26 @@ class _Stage:
 
 def _stage(sequence: Sequence, labels: Array, ed: int, es: int) -> _Stage:
     view = slice_view(sequence.affine)
-    present = (labels > 0).any(axis=0)
+    present: Array = np.any(labels > 0, axis=0)
     crop = crop_around(view.apply(present.any(axis=2)), view.row_mm, view.column_mm)
     order = base_to_apex(labels, sequence.affine, ed)
     filled = [n for n, k in enumerate(order) if present[:, :, k].any()]
     if filled:  # one slice beyond either end shows whether a slice was left out
         order = order[max(filled[0] - 1, 0) : filled[-1] + 2]
-    window = window_of([view.apply(sequence.frame(t))[crop.window][:, :, order] for t in sorted({ed, es})])
-    return _Stage(sequence, labels, view, crop, order, window)
+    return _Stage(sequence, labels, view, crop, order, _window(sequence, labels, view, crop, order, (ed, es)))
+
+
+def _window(
+    sequence: Sequence, labels: Array, view: SliceView, crop: Crop, order: list[int], key_frames: tuple[int, int]
+) -> tuple[float, float]:
+    """Grey window of all pictures: over the crop, but not so wide that bright fat leaves the heart dark."""
+    frames = sorted(set(key_frames))
+    grey = [view.apply(sequence.frame(t))[crop.window][:, :, order] for t in frames]
+    black, white = window_of(grey)
+    heart = [g[view.apply(labels[t])[crop.window][:, :, order] > 0] for g, t in zip(grey, frames, strict=True)]
+    if any(h.size > 100 for h in heart):
+        white = min(white, black + 1.25 * (window_of(heart, 1.0, 98.0)[1] - black))
+    return black, white if white > black else black + 1.0
 
 
 def _phases(sequence: Sequence, ed: int, es: int) -> list[tuple[int, str]]:

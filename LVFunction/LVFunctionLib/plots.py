@@ -43,7 +43,7 @@ def curve_plot(
     n = len(rows[0][3])
     timed = time_ms is not None and n > 2
     x = np.asarray(time_ms if timed else np.arange(1, n + 1), float)
-    plot = new_plot(6.4, 3.6)
+    plot = new_plot(5.2, 3.2)
     axes = plot.add_subplot()
     style_axes(axes)
     top, barred = max(float(np.nanmax(row[3])) for row in rows), False
@@ -70,7 +70,7 @@ def curve_plot(
                 top, barred = max(top, high), True
     for t, mark in ((ed, "ED"), (es, "ES")) if ed != es else ():
         axes.axvline(x[t], color=THEME["muted"], linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
-        axes.annotate(mark, (x[t], 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8.5,
+        axes.annotate(mark, (x[t], 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9,
                       color=THEME["ink"], annotation_clip=False)  # fmt: skip
     axes.set_ylim(0, top * 1.1)
     axes.set_ylabel("Volume (mL)")
@@ -81,7 +81,7 @@ def curve_plot(
         axes.set_xlim(1 - margin, n + margin)
     handles, labels = axes.get_legend_handles_labels()
     plot.legend(
-        handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5, labelcolor=THEME["ink"]
+        handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=THEME["ink"]
     )
     shown = ", ".join(f"{row[0]} {row[3][ed]:.0f} to {row[3][es]:.0f} mL" for row in rows
                       if ed != es and np.isfinite(row[3][[ed, es]]).all())  # fmt: skip
@@ -135,9 +135,13 @@ def wall_plot(wall: Mapping[str, Any], view: SliceView, order: list[int], n_slic
         return None
     if np.isfinite(thickening[rings]).any():
         maps.append(("Systolic thickening", "%", thickening, "cividis", 0.0, 100.0))
-    plot = new_plot(6.4, 3.7)
+    plot = new_plot(5.2, 3.15)
+    plot.set_layout_engine("none")  # round axes do not fit themselves
     for place, drawn in enumerate(maps):
-        _rings(plot, plot.add_subplot(1, len(maps), place + 1, projection="polar"), drawn, rings, view)
+        left = place / 2 if len(maps) == 2 else 0.25
+        axes = plot.add_axes((left + 0.02, 0.17, 0.46, 0.75), projection="polar")
+        bar_axes = plot.add_axes((left + 0.1, 0.115, 0.3, 0.026))
+        _rings(plot, axes, bar_axes, drawn, rings, view)
     first, last = rings[0] + 1, rings[-1] + 1
     caption = (
         f"Rings are slices {first} (outside, base) to {last} (inside, towards the apex); sectors stand where they do "
@@ -147,7 +151,12 @@ def wall_plot(wall: Mapping[str, Any], view: SliceView, order: list[int], n_slic
 
 
 def _rings(
-    plot: Any, axes: Any, drawn: tuple[str, str, Array, str, float, float], rings: list[int], view: SliceView
+    plot: Any,
+    axes: Any,
+    bar_axes: Any,
+    drawn: tuple[str, str, Array, str, float, float],
+    rings: list[int],
+    view: SliceView,
 ) -> None:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -155,7 +164,7 @@ def _rings(
 
     title, unit, values, cmap, low, high = drawn
     axes.set_axis_off()
-    axes.set_title(title, fontsize=9, color=THEME["ink"], pad=4)
+    axes.text(0.5, 1.04, title, transform=axes.transAxes, ha="center", va="bottom", fontsize=9, color=THEME["ink"])
     finite = values[rings][np.isfinite(values[rings])]
     # A fixed scale, so that two reports can be compared; it widens for what lies outside.
     norm = Normalize(min(low, np.floor(finite.min())), max(high, np.ceil(finite.max())))
@@ -177,18 +186,16 @@ def _rings(
                 edgecolor=THEME["paper"] if known else THEME["grid"],
                 linewidth=0.8,
             )
-            if known and len(rings) <= 8:
+            if known and len(rings) <= 6:
                 red, green, blue, _ = colors(norm(value))
                 ink = "#ffffff" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "#111111"
-                axes.text(start + turn / 2, bottom + step / 2, f"{value:.0f}", ha="center", va="center", fontsize=6,
+                axes.text(start + turn / 2, bottom + step / 2, f"{value:.0f}", ha="center", va="center", fontsize=6.5,
                           color=ink)  # fmt: skip
     axes.set_ylim(0, 1.02)
-    bar = plot.colorbar(
-        ScalarMappable(norm, colors), ax=axes, orientation="horizontal", fraction=0.045, pad=0.02, aspect=28, shrink=0.7
-    )
+    bar = plot.colorbar(ScalarMappable(norm, colors), cax=bar_axes, orientation="horizontal")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, color=THEME["muted"], labelcolor=THEME["ink"], length=2)
-    bar.set_label(unit, fontsize=8.5, color=THEME["muted"])
+    bar_axes.set_xlabel(unit, fontsize=9, color=THEME["muted"], labelpad=1)
 
 
 def _screen_angle(view: SliceView, angle: float) -> float:

@@ -45,14 +45,23 @@ def _sprite(frames: Array, width: int, height: int, columns: int, quality: int) 
     sheet = np.zeros((rows * height, columns * width), np.uint8)
     for t, frame in enumerate(frames):
         y, x = (t // columns) * height, (t % columns) * width
-        sheet[y:y + height, x:x + width] = resize(frame, width, height)
+        sheet[y : y + height, x : x + width] = resize(frame, width, height)
     return jpeg(sheet, quality)
 
 
-def cine_viewer(pictures: Sequence[Array], size_mm: tuple[float, float], overlays: Sequence[Overlay], *,
-                slice_names: Sequence[str], frame_names: Sequence[str], marks: Mapping[int, str],
-                cycle_ms: float | None, start: tuple[int, int] = (0, 0), letters: Mapping[str, str] | None = None,
-                budget_bytes: int = BUDGET_BYTES) -> bytes:
+def cine_viewer(
+    pictures: Sequence[Array],
+    size_mm: tuple[float, float],
+    overlays: Sequence[Overlay],
+    *,
+    slice_names: Sequence[str],
+    frame_names: Sequence[str],
+    marks: Mapping[int, str],
+    cycle_ms: float | None,
+    start: tuple[int, int] = (0, 0),
+    letters: Mapping[str, str] | None = None,
+    budget_bytes: int = BUDGET_BYTES,
+) -> bytes:
     """Build the viewer.
 
     Parameters
@@ -96,15 +105,35 @@ def cine_viewer(pictures: Sequence[Array], size_mm: tuple[float, float], overlay
         else:
             break
     data = {
-        "width": width, "height": height, "columns": columns, "widthMm": round(width_mm, 2),
-        "heightMm": round(height_mm, 2), "frames": n_frames, "frameNames": list(frame_names),
-        "sliceNames": list(slice_names), "frameMs": round(cycle_ms / n_frames, 2) if cycle_ms else 50,
-        "slice": start[0], "frame": start[1], "letters": dict(letters or {}),
+        "width": width,
+        "height": height,
+        "columns": columns,
+        "widthMm": round(width_mm, 2),
+        "heightMm": round(height_mm, 2),
+        "frames": n_frames,
+        "frameNames": list(frame_names),
+        "sliceNames": list(slice_names),
+        "frameMs": round(cycle_ms / n_frames, 2) if cycle_ms else 50,
+        "slice": start[0],
+        "frame": start[1],
+        "letters": dict(letters or {}),
         "sprites": [data_uri(s, "image/jpeg") for s in sprites],
         "overlays": [{"name": o.name, "color": o.color, "paths": o.paths} for o in overlays],
     }
     # "<" cannot end the data block early; JSON reads the escape as the same character.
     block = Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704
-    return environment().get_template("cine.html.j2").render(
-        data=block, overlays=overlays, n_frames=n_frames, n_slices=len(pictures), slice_names=slice_names,
-        frame_names=frame_names, marks=sorted(marks.items()), start=start).encode("utf-8")
+    return (
+        environment()
+        .get_template("cine.html.j2")
+        .render(
+            data=block,
+            overlays=overlays,
+            n_frames=n_frames,
+            n_slices=len(pictures),
+            slice_names=slice_names,
+            frame_names=frame_names,
+            marks=sorted(marks.items()),
+            start=start,
+        )
+        .encode("utf-8")
+    )

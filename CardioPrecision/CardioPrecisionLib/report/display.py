@@ -65,8 +65,12 @@ class SliceView:
         """Patient directions at the four edges; empty where the file does not know them."""
         if not self.tilted:
             return {}
-        return {"right": direction_letters(self.right), "left": direction_letters(-self.right),
-                "bottom": direction_letters(self.down), "top": direction_letters(-self.down)}
+        return {
+            "right": direction_letters(self.right),
+            "left": direction_letters(-self.right),
+            "bottom": direction_letters(self.down),
+            "top": direction_letters(-self.down),
+        }
 
 
 def slice_view(affine: Array) -> SliceView:
@@ -87,8 +91,19 @@ def slice_view(affine: Array) -> SliceView:
         right = axes[:, column_axis] * (-1 if flip_columns else 1)
         score = float(right @ _TO_RIGHT + down @ _DOWNWARDS)
         if best is None or score > best[0] + 1e-9:
-            best = score, SliceView(transpose, flip_rows, flip_columns, right, down, float(spacing[row_axis]),
-                                    float(spacing[column_axis]), bool((np.abs(axes).max(0) < 0.9995).any()))
+            best = (
+                score,
+                SliceView(
+                    transpose,
+                    flip_rows,
+                    flip_columns,
+                    right,
+                    down,
+                    float(spacing[row_axis]),
+                    float(spacing[column_axis]),
+                    bool((np.abs(axes).max(0) < 0.9995).any()),
+                ),
+            )
     assert best is not None
     return best[1]
 

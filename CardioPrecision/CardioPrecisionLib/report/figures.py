@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 #: Colours of a plot by role. A plot is drawn in the light colour; in the SVG it becomes a CSS variable of the report,
 #: so that one picture serves light, dark and print.
 THEME: Mapping[str, str] = {
-    "ink": "#1c2329", "muted": "#66717b", "grid": "#e3e7ea", "paper": "#fffffe",
-    "red": "#c8362e", "green": "#2f8f46", "blue": "#2367c4", "amber": "#a86a00",
+    "ink": "#1c2329",
+    "muted": "#66717b",
+    "grid": "#e3e7ea",
+    "paper": "#fffffe",
+    "red": "#c8362e",
+    "green": "#2f8f46",
+    "blue": "#2367c4",
+    "amber": "#a86a00",
 }
 
 
@@ -60,11 +66,12 @@ def data_uri(data: bytes, mime: str) -> str:
 
 
 # -- outlines ----------------------------------------------------------------------------------------------------------
-def outlines(mask: Array, smooth: float = 0.6) -> list[Array]:
+def outlines(mask: Array, smooth: float = 0.8) -> list[Array]:
     """Closed outlines of a ``(row, column)`` mask.
 
     The mask is blurred by `smooth` pixels and cut at 0.5, which turns the staircase of pixels into a line and leaves
-    area and straight edges where they are; what is too small to outlive the blur is drawn as it is.
+    straight edges where they are (a disc of 12 pixels' radius keeps its area to 1 %, one of 4 to 6 %); what is too
+    small to outlive the blur is drawn as it is.
 
     Returns
     -------
@@ -76,7 +83,10 @@ def outlines(mask: Array, smooth: float = 0.6) -> list[Array]:
 
     if not mask.any():
         return []
-    field = np.pad(np.asarray(mask, np.float32), 2)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, left = rows[0], columns[0]
+    pad = 4  # room for the blur, also at the picture's edge
+    field = np.pad(np.asarray(mask[top : rows[-1] + 1, left : columns[-1] + 1], np.float32), pad)
     soft = gaussian_filter(field, smooth) if smooth > 0 else field
     parts, n = label(field)
     for part in range(1, n + 1):
@@ -84,36 +94,25 @@ def outlines(mask: Array, smooth: float = 0.6) -> list[Array]:
         if soft[inside].max() < 0.55:
             soft[inside] = 1.0
     lines = contour_generator(z=soft).lines(0.5)
-    return [np.asarray(line) - 1.5 for line in lines if len(line) > 2]
+    corner = np.array([left, top]) - pad + 0.5
+    return [np.asarray(line) + corner for line in lines if len(line) > 2]
 
 
 def simplify(points: Array, tolerance: float) -> Array:
-    """Fewer points of a line, none of those left out farther than `tolerance` from it (Douglas and Peucker 1973)."""
-    keep = np.zeros(len(points), bool)
-    keep[[0, -1]] = True
-    if np.allclose(points[0], points[-1]) and len(points) > 3:  # a closed line is cut at its farthest point
-        far = int(np.argmax(((points - points[0]) ** 2).sum(1)))
-        keep[far] = True
-        spans = [(0, far), (far, len(points) - 1)]
-    else:
-        spans = [(0, len(points) - 1)]
-    while spans:
-        first, last = spans.pop()
-        if last - first < 2:
-            continue
-        a, b = points[first], points[last]
-        between = points[first + 1:last]
-        length = float(np.hypot(*(b - a)))
-        if length == 0:
-            distance = np.hypot(*(between - a).T)
-        else:
-            distance = np.abs((b - a)[0] * (between - a)[:, 1] - (b - a)[1] * (between - a)[:, 0]) / length
-        worst = int(np.argmax(distance))
-        if distance[worst] > tolerance:
-            middle = first + 1 + worst
-            keep[middle] = True
-            spans += [(first, middle), (middle, last)]
-    return points[keep]
+    """Fewer points of a line: in three passes, every other point goes that lies on the line between its neighbours.
+
+    No point that is left out lies farther than `tolerance` from the new line.
+    """
+    for _ in range(3):
+        if len(points) < 8:
+            break
+        middle = np.arange(1, len(points) - 1, 2)
+        a, b, p = points[middle - 1], points[middle + 1], points[middle]
+        chord, aside = b - a, p - a
+        length = np.hypot(chord[:, 0], chord[:, 1])
+        distance = np.abs(chord[:, 0] * aside[:, 1] - chord[:, 1] * aside[:, 0]) / np.maximum(length, 1e-9)
+        points = np.delete(points, middle[distance < tolerance / 3], axis=0)
+    return points
 
 
 def path_of(mask: Array, row_mm: float, column_mm: float, tolerance_mm: float = 0.12) -> str:
@@ -142,11 +141,11 @@ def style_axes(axes: Any) -> None:
         axes.spines[side].set_color(THEME["muted"])
         axes.spines[side].set_linewidth(0.7)
     axes.set_facecolor("none")
-    axes.tick_params(colors=THEME["muted"], labelcolor=THEME["ink"], labelsize=8.5, length=3, width=0.7)
+    axes.tick_params(colors=THEME["muted"], labelcolor=THEME["ink"], labelsize=9, length=3, width=0.7)
     axes.grid(axis="y", color=THEME["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.label.set(color=THEME["muted"], fontsize=8.5)
-    axes.yaxis.label.set(color=THEME["muted"], fontsize=8.5)
+    axes.xaxis.label.set(color=THEME["muted"], fontsize=9)
+    axes.yaxis.label.set(color=THEME["muted"], fontsize=9)
 
 
 def to_svg(plot: Plot, name: str) -> bytes:
@@ -160,7 +159,7 @@ def to_svg(plot: Plot, name: str) -> bytes:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         plot.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue().decode("utf-8")
-    text = text[text.index("<svg"):]
+    text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Two plots on one page must not share ids.
     text = re.sub(r'(\bid="|url\(#|href="#)', lambda m: f"{m[1]}{name}-", text)

@@ -63,12 +63,15 @@ def _policy(figures: list[_Shown]) -> str:
     """Content security policy: nothing from anywhere, and only the scripts that the figures brought."""
     hashes = {
         base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-        for shown in figures if shown.kind == "own" and shown.figure.mime == "text/html"
+        for shown in figures
+        if shown.kind == "own" and shown.figure.mime == "text/html"
         for script in _SCRIPT.findall(shown.content)
     }
     scripts = " ".join(f"'sha256-{h}'" for h in sorted(hashes)) or "'none'"
-    return (f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {scripts}; base-uri 'none'; "
-            "form-action 'none'")
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {scripts}; base-uri 'none'; "
+        "form-action 'none'"
+    )
 
 
 def _patient_line(patient: Patient) -> list[tuple[str, str]]:
@@ -87,8 +90,10 @@ def _table(table: Table) -> dict[str, Any]:
     columns = list(table.columns)
     count = max((len(table.columns[c]) for c in columns), default=0)
     units = {c: table.units.get(c, "") for c in columns}
-    numeric = {c: all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in table.columns[c])
-               for c in columns}
+    numeric = {
+        c: all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in table.columns[c])
+        for c in columns
+    }
     decimals = {}
     for c in columns:  # one number of decimals for a column
         values = [abs(float(v)) for v in table.columns[c] if v is not None and numeric[c] and v - v == 0]
@@ -99,14 +104,28 @@ def _table(table: Table) -> dict[str, Any]:
     for c in columns:
         unit = names.unit_of(units[c])
         stem = re.sub(r"_(ml|ms|mm|pct|s|g)$", "", c) if unit else c
-        head.append({"text": names.title_of(stem) if stem in names.HEADLINE else stem.replace("_", " ").capitalize(),
-                     "unit": unit, "numeric": numeric[c]})
+        head.append({"text": names.title_of(stem), "unit": unit, "numeric": numeric[c]})
     body = []
     for i in range(min(count, MAX_TABLE_ROWS)):
-        body.append([{"text": names.number(table.columns[c][i] if i < len(table.columns[c]) else None,
-                                           units[c] or None, decimals.get(c)), "numeric": numeric[c]} for c in columns])
-    return {"title": table.title, "head": head, "rows": body, "left_out": max(0, count - MAX_TABLE_ROWS),
-            "name": table.name, "open": count <= OPEN_TABLE_ROWS}
+        body.append(
+            [
+                {
+                    "text": names.number(
+                        table.columns[c][i] if i < len(table.columns[c]) else None, units[c] or None, decimals.get(c)
+                    ),
+                    "numeric": numeric[c],
+                }
+                for c in columns
+            ]
+        )
+    return {
+        "title": table.title,
+        "head": head,
+        "rows": body,
+        "left_out": max(0, count - MAX_TABLE_ROWS),
+        "name": table.name,
+        "open": count <= OPEN_TABLE_ROWS,
+    }
 
 
 def render(analysis_title: str, result: Result, patient: Patient, record: Mapping[str, Any]) -> str:
@@ -143,12 +162,30 @@ def render(analysis_title: str, result: Result, patient: Patient, record: Mappin
     references = references_of(result.tables)
     shown = {row.name for row in rows}
     levels = sorted({row.level for row in rows if row.level})
-    return environment().get_template("report.html.j2").render(
-        title=analysis_title, patient=_patient_line(patient), policy=_policy(figures), cards=cards, groups=groups,
-        has={"site": any(r.site for r in rows), "interval": any(r.interval for r in rows),
-             "reference": any(r.reference for r in rows)},
-        levels=levels, notes=notes.items(), warnings=list(dict.fromkeys(result.warnings)), figures=figures,
-        reference_title=next((t.title for t in result.tables if t.name == REFERENCE), ""),
-        reference_sources=sorted({r.source for name, r in references.items() if name in shown and r.source}),
-        tables=[_table(t) for t in result.tables if t.name != REFERENCE and any(t.columns.values())],
-        facts=facts_of(record), stages=stages, total=total, assessable=result.measurements.assessable)
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=analysis_title,
+            patient=_patient_line(patient),
+            policy=_policy(figures),
+            cards=cards,
+            groups=groups,
+            has={
+                "site": any(r.site for r in rows),
+                "interval": any(r.interval for r in rows),
+                "reference": any(r.reference for r in rows),
+            },
+            levels=levels,
+            notes=notes.items(),
+            warnings=list(dict.fromkeys(result.warnings)),
+            figures=figures,
+            reference_title=next((t.title for t in result.tables if t.name == REFERENCE), ""),
+            reference_sources=sorted({r.source for name, r in references.items() if name in shown and r.source}),
+            tables=[_table(t) for t in result.tables if t.name != REFERENCE and any(t.columns.values())],
+            facts=facts_of(record),
+            stages=stages,
+            total=total,
+            assessable=result.measurements.assessable,
+        )
+    )

@@ -35,8 +35,12 @@ class Tile:
     paths: Sequence[tuple[str, str]]
 
 
-def montage(columns: Sequence[tuple[str, Sequence[Tile]]], size_mm: tuple[float, float],
-            legend: Sequence[tuple[str, str]], letters: Mapping[str, str] | None = None) -> bytes:
+def montage(
+    columns: Sequence[tuple[str, Sequence[Tile]]],
+    size_mm: tuple[float, float],
+    legend: Sequence[tuple[str, str]],
+    letters: Mapping[str, str] | None = None,
+) -> bytes:
     """Named columns of pictures, one below the other in each.
 
     Parameters
@@ -57,11 +61,32 @@ def montage(columns: Sequence[tuple[str, Sequence[Tile]]], size_mm: tuple[float,
     """
     scale = _LONGEST / max(size_mm)
     width, height = max(8, round(size_mm[0] * scale)), max(8, round(size_mm[1] * scale))
-    shown = [{"name": name,
-              "pictures": [{"uri": data_uri(jpeg(resize(t.grey, width, height), 84), "image/jpeg"), "mark": t.mark,
-                            "label": t.label, "paths": [(path, color) for path, color in t.paths if path]}
-                           for t in tiles]} for name, tiles in columns]
-    tile = "9.2rem" if len(shown) > 5 else "11rem"
-    return environment().get_template("montage.html.j2").render(
-        columns=shown, width=round(size_mm[0] * 10), height=round(size_mm[1] * 10), legend=legend,
-        letters=letters or {}, tile=tile).encode("utf-8")
+    shown = [
+        {
+            "name": name,
+            "pictures": [
+                {
+                    "uri": data_uri(jpeg(resize(t.grey, width, height), 84), "image/jpeg"),
+                    "mark": t.mark,
+                    "label": t.label,
+                    "paths": [(path, color) for path, color in t.paths if path],
+                }
+                for t in tiles
+            ],
+        }
+        for name, tiles in columns
+    ]
+    across = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)  # two even rows rather than a full and a short one
+    return (
+        environment()
+        .get_template("montage.html.j2")
+        .render(
+            columns=shown,
+            width=round(size_mm[0] * 10),
+            height=round(size_mm[1] * 10),
+            legend=legend,
+            letters=letters or {},
+            across=max(across, 3),
+        )
+        .encode("utf-8")
+    )

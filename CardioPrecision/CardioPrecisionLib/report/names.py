@@ -6,75 +6,212 @@ import re
 
 #: Group of names in the measurement table, told from the first word; in the order of display.
 _GROUPS = {
-    "lv": "Left ventricle", "rv": "Right ventricle", "la": "Atria", "ra": "Atria",
-    "wall": "Left ventricular wall", "strain": "Strain", "scar": "Scar", "t1": "Tissue", "t2": "Tissue",
-    "extracellular": "Tissue", "heart": "Circulation", "cardiac": "Circulation", "stroke": "Circulation",
-    "agatston": "Coronary calcium", "calcium": "Coronary calcium",
-    "diameter": "Coronary stenosis", "area": "Coronary stenosis", "cad": "Coronary stenosis",
-    "ffr": "Coronary stenosis", "duke": "Coronary stenosis", "segment": "Coronary stenosis",
-    "plaque": "Coronary plaque", "percent": "Coronary plaque", "remodeling": "Coronary plaque",
-    "pericoronary": "Fat", "epicardial": "Fat", "risk": "Risk",
+    "lv": "Left ventricle",
+    "rv": "Right ventricle",
+    "la": "Atria",
+    "ra": "Atria",
+    "wall": "Left ventricular wall",
+    "strain": "Strain",
+    "scar": "Scar",
+    "t1": "Tissue",
+    "t2": "Tissue",
+    "extracellular": "Tissue",
+    "heart": "Circulation",
+    "cardiac": "Circulation",
+    "stroke": "Circulation",
+    "agatston": "Coronary calcium",
+    "calcium": "Coronary calcium",
+    "diameter": "Coronary stenosis",
+    "area": "Coronary stenosis",
+    "cad": "Coronary stenosis",
+    "ffr": "Coronary stenosis",
+    "duke": "Coronary stenosis",
+    "segment": "Coronary stenosis",
+    "plaque": "Coronary plaque",
+    "percent": "Coronary plaque",
+    "remodeling": "Coronary plaque",
+    "pericoronary": "Fat",
+    "epicardial": "Fat",
+    "risk": "Risk",
+    "body": "Body size",
 }
 OTHER = "Other"
 
 _TITLES = {
-    "lv_edv": "LV end-diastolic volume", "lv_esv": "LV end-systolic volume", "lv_sv": "LV stroke volume",
-    "lv_ef": "LV ejection fraction", "lv_mass": "LV mass",
-    "rv_edv": "RV end-diastolic volume", "rv_esv": "RV end-systolic volume", "rv_sv": "RV stroke volume",
-    "rv_ef": "RV ejection fraction", "heart_rate": "Heart rate", "cardiac_output": "Cardiac output",
+    "lv_edv": "LV end-diastolic volume",
+    "lv_esv": "LV end-systolic volume",
+    "lv_sv": "LV stroke volume",
+    "lv_ef": "LV ejection fraction",
+    "lv_mass": "LV mass",
+    "lv_mass_volume_ratio": "LV mass to volume ratio",
+    "rv_edv": "RV end-diastolic volume",
+    "rv_esv": "RV end-systolic volume",
+    "rv_sv": "RV stroke volume",
+    "rv_ef": "RV ejection fraction",
+    "heart_rate": "Heart rate",
+    "cardiac_output": "Cardiac output",
     "cardiac_index": "Cardiac index",
-    "wall_thickness": "Wall thickness", "wall_thickening": "Systolic wall thickening",
+    "wall_thickness": "Wall thickness",
+    "wall_thickening": "Systolic wall thickening",
     "strain_global_longitudinal": "Global longitudinal strain",
-    "strain_global_circumferential": "Global circumferential strain", "strain_global_radial": "Global radial strain",
-    "scar_fraction": "Scar, share of LV mass", "t1_native": "Native T1",
-    "extracellular_volume": "Extracellular volume fraction", "agatston_score": "Agatston score",
-    "calcium_lesion_count": "Calcified lesions", "cad_rads": "CAD-RADS", "ffr_ct": "FFR-CT",
-    "diameter_stenosis": "Diameter stenosis", "area_stenosis": "Area stenosis",
-    "percent_atheroma_volume": "Percent atheroma volume", "remodeling_index": "Remodelling index",
-    "segment_involvement_score": "Segment involvement score", "segment_stenosis_score": "Segment stenosis score",
-    "duke_index": "Duke index", "la_volume_max": "Left atrial maximum volume", "body_surface_area": "Body surface area",
+    "strain_global_circumferential": "Global circumferential strain",
+    "strain_global_radial": "Global radial strain",
+    "scar_fraction": "Scar, share of LV mass",
+    "t1_native": "Native T1",
+    "extracellular_volume": "Extracellular volume fraction",
+    "agatston_score": "Agatston score",
+    "calcium_lesion_count": "Calcified lesions",
+    "cad_rads": "CAD-RADS",
+    "ffr_ct": "FFR-CT",
+    "diameter_stenosis": "Diameter stenosis",
+    "area_stenosis": "Area stenosis",
+    "percent_atheroma_volume": "Percent atheroma volume",
+    "remodeling_index": "Remodelling index",
+    "segment_involvement_score": "Segment involvement score",
+    "segment_stenosis_score": "Segment stenosis score",
+    "duke_index": "Duke index",
+    "la_volume_max": "Left atrial maximum volume",
+    "body_surface_area": "Body surface area",
 }
 
 #: Measurements that a reader looks for first, in this order; an analysis may name its own in ``record["headline"]``.
 HEADLINE = (
-    "lv_ef", "lv_edv", "lv_esv", "lv_sv", "lv_mass", "cardiac_output", "rv_ef", "rv_edv", "rv_esv",
-    "strain_global_longitudinal", "strain_global_circumferential", "scar_fraction", "extracellular_volume", "t1_native",
-    "agatston_score", "calcium_volume", "cad_rads", "diameter_stenosis", "plaque_volume", "percent_atheroma_volume",
+    "lv_ef",
+    "lv_edv",
+    "lv_esv",
+    "lv_sv",
+    "lv_mass",
+    "cardiac_output",
+    "rv_ef",
+    "rv_edv",
+    "rv_esv",
+    "strain_global_longitudinal",
+    "strain_global_circumferential",
+    "scar_fraction",
+    "extracellular_volume",
+    "t1_native",
+    "agatston_score",
+    "calcium_volume",
+    "cad_rads",
+    "diameter_stenosis",
+    "plaque_volume",
+    "percent_atheroma_volume",
 )
 
 _WORDS = {
-    "lv": "LV", "rv": "RV", "la": "left atrial", "ra": "right atrial", "edv": "end-diastolic volume",
-    "esv": "end-systolic volume", "sv": "stroke volume", "ef": "ejection fraction", "bsa": "body surface area",
-    "ffr": "FFR", "ct": "CT", "t1": "T1", "t2": "T2", "rr": "RR", "hr": "heart rate", "ascvd": "ASCVD", "cvd": "CVD",
-    "chd": "CHD", "prevent": "PREVENT", "score2": "SCORE2", "10y": "10 years", "30y": "30 years", "5y": "5 years",
+    "lv": "LV",
+    "rv": "RV",
+    "la": "left atrial",
+    "ra": "right atrial",
+    "edv": "end-diastolic volume",
+    "esv": "end-systolic volume",
+    "sv": "stroke volume",
+    "ef": "ejection fraction",
+    "bsa": "body surface area",
+    "ffr": "FFR",
+    "ct": "CT",
+    "t1": "T1",
+    "t2": "T2",
+    "rr": "RR",
+    "hr": "heart rate",
+    "ascvd": "ASCVD",
+    "cvd": "CVD",
+    "chd": "CHD",
+    "prevent": "PREVENT",
+    "score2": "SCORE2",
+    "10y": "10 years",
+    "30y": "30 years",
+    "5y": "5 years",
 }
 #: Words that qualify what stands before or after them; they are put behind it, after a comma.
 _QUALIFIERS = {
-    "ed": "at end-diastole", "es": "at end-systole", "min": "minimum", "max": "maximum", "mean": "mean",
-    "sd": "standard deviation", "median": "median", "index": "per body surface area",
+    "min": "minimum",
+    "max": "maximum",
+    "mean": "mean",
+    "sd": "SD",
+    "median": "median",
+    "index": "per body surface area",
 }
 
+_PHASES = {"ed": "at end-diastole", "es": "at end-systole"}
+
 _AHA = (
-    "basal anterior", "basal anteroseptal", "basal inferoseptal", "basal inferior", "basal inferolateral",
-    "basal anterolateral", "mid anterior", "mid anteroseptal", "mid inferoseptal", "mid inferior", "mid inferolateral",
-    "mid anterolateral", "apical anterior", "apical septal", "apical inferior", "apical lateral", "apex",
+    "basal anterior",
+    "basal anteroseptal",
+    "basal inferoseptal",
+    "basal inferior",
+    "basal inferolateral",
+    "basal anterolateral",
+    "mid anterior",
+    "mid anteroseptal",
+    "mid inferoseptal",
+    "mid inferior",
+    "mid inferolateral",
+    "mid anterolateral",
+    "apical anterior",
+    "apical septal",
+    "apical inferior",
+    "apical lateral",
+    "apex",
 )
 _SITES = {
-    "LM": "left main", "LAD": "left anterior descending", "LCX": "left circumflex", "RCA": "right coronary artery",
-    "total": "total", "aorta": "aorta", "aortic_valve": "aortic valve", "mitral_valve": "mitral valve",
+    "LM": "left main",
+    "LAD": "left anterior descending",
+    "LCX": "left circumflex",
+    "RCA": "right coronary artery",
+    "total": "total",
+    "aorta": "aorta",
+    "aortic_valve": "aortic valve",
+    "mitral_valve": "mitral valve",
 }
 
 _UNITS = {
-    "1": "", "": "", "/min": "bpm", "{beats}/min": "bpm", "mm[Hg]": "mmHg", "[hnsf'U]": "HU", "a": "years",
-    "Cel": "°C", "deg": "°", "um": "µm", "us": "µs",
+    "1": "",
+    "": "",
+    "/min": "bpm",
+    "{beats}/min": "bpm",
+    "mm[Hg]": "mmHg",
+    "[hnsf'U]": "HU",
+    "a": "years",
+    "Cel": "°C",
+    "deg": "°",
+    "um": "µm",
+    "us": "µs",
 }
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 #: Decimals by unit; where a pair, (below 100, from 100 on).
 _DECIMALS: dict[str, int | tuple[int, int]] = {
-    "mL": (1, 0), "g": (1, 0), "mg": (1, 0), "mL/m2": 1, "g/m2": 1, "%": 1, "mm": 1, "mm2": 1, "mm3": (1, 0), "cm": 1,
-    "cm2": 1, "ms": 0, "s": 2, "/min": 0, "{beats}/min": 0, "L/min": 1, "L/min/m2": 1, "L/(min.m2)": 1, "mL/s": 0,
-    "mL/s/m2": 0, "mL/(s.m2)": 0, "[hnsf'U]": 0, "m2": 2, "kg": 1, "kg/m2": 1, "a": 0, "mm[Hg]": 0, "deg": 0, "/s": 2,
+    "mL": (1, 0),
+    "g": (1, 0),
+    "mg": (1, 0),
+    "mL/m2": 1,
+    "g/m2": 1,
+    "g/mL": 2,
+    "%": 1,
+    "mm": 1,
+    "mm2": 1,
+    "mm3": (1, 0),
+    "cm": 1,
+    "cm2": 1,
+    "ms": 0,
+    "s": 2,
+    "/min": 0,
+    "{beats}/min": 0,
+    "L/min": 1,
+    "L/min/m2": 1,
+    "L/(min.m2)": 1,
+    "mL/s": 0,
+    "mL/s/m2": 0,
+    "mL/(s.m2)": 0,
+    "[hnsf'U]": 0,
+    "m2": 2,
+    "kg": 1,
+    "kg/m2": 1,
+    "a": 0,
+    "mm[Hg]": 0,
+    "deg": 0,
+    "/s": 2,
 }
 
 
@@ -88,7 +225,8 @@ def title_of(name: str) -> str:
         return _TITLES[name]
     if name.endswith("_index") and name[:-6] in _TITLES:
         return _TITLES[name[:-6]] + " index"
-    base, tail = name, []
+    base = name
+    tail: list[str] = []
     while base not in _TITLES:  # the longest known beginning, the rest word by word
         base, _, last = base.rpartition("_")
         if not base:
@@ -99,9 +237,11 @@ def title_of(name: str) -> str:
     for word in tail if base else name.split("_"):
         if word in _QUALIFIERS:
             qualifiers.append(_QUALIFIERS[word])
+        elif word in _PHASES:
+            words.append(_PHASES[word])
         else:
             words.append(_WORDS.get(word, word))
-    return ", ".join([_sentence(" ".join(words)) or name, *qualifiers])
+    return _sentence(", ".join([*filter(None, [" ".join(words)]), *qualifiers])) or name
 
 
 def group_of(name: str) -> str:

@@ -46,8 +46,11 @@ def _hashes(model: Mapping[str, Any]) -> str:
     for key in ("sha256", "hash", "files", "weights"):
         found = model.get(key)
         if isinstance(found, Mapping):
-            return ", ".join(f"{str(k).rsplit('/', 1)[-1]} {_short(v)}…" for k, v in found.items()
-                             if isinstance(v, str) and len(v) >= _HASH_SHOWN)
+            return ", ".join(
+                f"{str(k).rsplit('/', 1)[-1]} {_short(v)}…"
+                for k, v in found.items()
+                if isinstance(v, str) and len(v) >= _HASH_SHOWN
+            )
         if isinstance(found, str) and found:
             return f"{_short(found)}…"
     return ""
@@ -89,12 +92,20 @@ def facts_of(record: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     software = record.get("software")
     if isinstance(software, Mapping):
         git = software.get("git") or {}
-        commit = f", commit {str(git['commit'])[:10]}{' (modified)' if git.get('modified') else ''}" \
-            if isinstance(git, Mapping) and git.get("commit") else ""
+        commit = (
+            f", commit {str(git['commit'])[:10]}{' (modified)' if git.get('modified') else ''}"
+            if isinstance(git, Mapping) and git.get("commit")
+            else ""
+        )
         packages = software.get("packages") or {}
-        add("Software", f"{software.get('name', '')} {software.get('version', '')}{commit}".strip(),
-            ", ".join([f"Python {software['python']}"] * bool(software.get("python"))
-                      + [f"{k} {v}" for k, v in packages.items()]))
+        add(
+            "Software",
+            f"{software.get('name', '')} {software.get('version', '')}{commit}".strip(),
+            ", ".join(
+                [f"Python {software['python']}"] * bool(software.get("python"))
+                + [f"{k} {v}" for k, v in packages.items()]
+            ),
+        )
     else:
         add("Software", _plain(software))
     add("Model", *(_model_line(m) for m in _models(record)))
@@ -107,16 +118,30 @@ def facts_of(record: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     inputs = record.get("inputs") or []
     for given in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
         if isinstance(given, Mapping):
-            add("Input", ", ".join(p for p in (
-                _words(given.get("role") or ""), _size(given),
-                f"voxel hash {_short(given['voxel_hash'])}" if given.get("voxel_hash") else "") if p))
+            add(
+                "Input",
+                ", ".join(
+                    p
+                    for p in (
+                        _words(given.get("role") or ""),
+                        _size(given),
+                        f"voxel hash {_short(given['voxel_hash'])}" if given.get("voxel_hash") else "",
+                    )
+                    if p
+                ),
+            )
     if record.get("labels"):
         add("Outlines", "given by a reader; no model was used for them" if not _models(record) else "given by a reader")
     parameters = record.get("parameters") or {}
     if isinstance(parameters, Mapping):
-        add("Parameters", ", ".join(f"{_words(k)} {_plain(v)}" for k, v in parameters.items()
-                                    if isinstance(v, (bool, int, float)) or (isinstance(v, str) and len(v) < 40
-                                                                             and not set(v) & set("/\\"))))
+        add(
+            "Parameters",
+            ", ".join(
+                f"{_words(k)} {_plain(v)}"
+                for k, v in parameters.items()
+                if isinstance(v, (bool, int, float)) or (isinstance(v, str) and len(v) < 40 and not set(v) & set("/\\"))
+            ),
+        )
     if record.get("peak_memory_mb"):
         add("Peak memory", f"{float(record['peak_memory_mb']):.0f} MiB")
     if record.get("started"):
@@ -143,6 +168,7 @@ def stages_of(record: Mapping[str, Any]) -> tuple[list[Stage], float | None]:
             flat.setdefault(str(key), float(value))
     total = seconds.get("total")
     longest = max(flat.values(), default=0.0)
-    stages = [Stage(_words(k).capitalize(), v, round(100 * v / longest, 1) if longest else 0.0)
-              for k, v in flat.items()]
+    stages = [
+        Stage(_words(k).capitalize(), v, round(100 * v / longest, 1) if longest else 0.0) for k, v in flat.items()
+    ]
     return stages, float(total) if isinstance(total, (int, float)) else None

@@ -25,7 +25,7 @@ class Reference:
     source: str
 
     def side(self, value: float | str | None) -> str:
-        """"below", "above" or "within"; "" where that cannot be said."""
+        """ "below", "above" or "within"; "" where that cannot be said."""
         if not isinstance(value, float):
             return ""
         if self.low is not None and value < self.low:
@@ -110,8 +110,12 @@ def references_of(tables: Iterable[Table]) -> dict[str, Reference]:
         n = len(table.columns["name"])
         column = {key: table.columns.get(key) or [None] * n for key in ("low", "high", "z", "source")}
         for i, name in enumerate(table.columns["name"]):
-            found[str(name)] = Reference(_float(column["low"][i]), _float(column["high"][i]), _float(column["z"][i]),
-                                         str(column["source"][i] or ""))
+            found[str(name)] = Reference(
+                _float(column["low"][i]),
+                _float(column["high"][i]),
+                _float(column["z"][i]),
+                str(column["source"][i] or ""),
+            )
     return found
 
 
@@ -124,8 +128,9 @@ def bar_of(value: float, low: float | None, high: float | None, reference: Refer
     def place(x: float) -> float:
         return round(min(max(25 + 50 * (x - reference.low) / width, 0.0), 100.0), 1)  # type: ignore[operator]
 
-    return Bar(25.0, 50.0, place(value), place(low) if low is not None else None,
-               place(high) if high is not None else None)
+    return Bar(
+        25.0, 50.0, place(value), place(low) if low is not None else None, place(high) if high is not None else None
+    )
 
 
 def row_of(m: Measurement, reference: Reference | None, notes: Footnotes) -> Row:
@@ -137,13 +142,22 @@ def row_of(m: Measurement, reference: Reference | None, notes: Footnotes) -> Row
     level = f"{m.level * 100:.0f} %" if m.level is not None and interval else ""
     comparable = reference if reference is not None and number is not None else None
     return Row(
-        m.name, names.title_of(m.name), names.group_of(m.name), names.site_of(m.site), shown,
-        names.unit_of(m.unit), interval, level,
+        m.name,
+        names.title_of(m.name),
+        names.group_of(m.name),
+        names.site_of(m.site),
+        shown,
+        names.unit_of(m.unit),
+        interval,
+        level,
         names.span(reference.low, reference.high, m.unit, decimals) if reference is not None else "",
         names.number(comparable.z, None, 1) if comparable is not None and comparable.z is not None else "",
         comparable.side(number) if comparable is not None else "",
-        "" if m.state is State.MEASURED else m.state.value.replace("_", " "), m.reason or "", notes.mark(m.method),
-        bar_of(number, m.low, m.high, comparable) if number is not None else None)
+        "" if m.state is State.MEASURED else m.state.value.replace("_", " "),
+        m.reason or "",
+        notes.mark(m.method),
+        bar_of(number, m.low, m.high, comparable) if number is not None else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -169,8 +183,12 @@ def headline(result: Result, record_names: Sequence[str] | None, notes: Footnote
         index = rows.get(f"{name}_index")
         if index is not None and not index.state.has_value:
             index = None
-        cards.append(Card(row_of(rows[name], references.get(name), notes),
-                          row_of(index, references.get(index.name), notes) if index is not None else None))
+        cards.append(
+            Card(
+                row_of(rows[name], references.get(name), notes),
+                row_of(index, references.get(index.name), notes) if index is not None else None,
+            )
+        )
     return cards
 
 

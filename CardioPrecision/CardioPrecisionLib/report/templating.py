@@ -25,7 +25,8 @@ class _Shipped(BaseLoader):
 @cache
 def environment() -> Environment:
     """Jinja with autoescape on for everything; only this package's own style and script pass as they are."""
-    env = Environment(loader=_Shipped(), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                      lstrip_blocks=True)
+    env = Environment(
+        loader=_Shipped(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     env.globals["own"] = lambda name: Markup(text_of(name))  # noqa: S704  # shipped with the package
     return env

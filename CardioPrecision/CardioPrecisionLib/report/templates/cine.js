@@ -63,7 +63,7 @@
       var pad = 6 * pixels;
       context.textBaseline = "top";
       context.textAlign = "left";
-      context.fillText(single ? data.frameNames[state.frame] : data.sliceNames[slice], x + pad, y + pad);
+      context.fillText(single ? (state.frame + 1) + "/" + data.frames : data.sliceNames[slice], x + pad, y + pad);
       if (single) {
         var l = data.letters;
         context.textBaseline = "middle";
