@@ -87,7 +87,7 @@ class _Stage:
 def _stage(sequence: Sequence, labels: Array, ed: int, es: int) -> _Stage:
     view = slice_view(sequence.affine)
     present: Array = np.any(labels > 0, axis=0)
-    crop = crop_around(view.apply(present.any(axis=2)), view.row_mm, view.column_mm)
+    crop = crop_around(view.apply(np.asarray(present.any(axis=2))), view.row_mm, view.column_mm)
     order = base_to_apex(labels, sequence.affine, ed)
     filled = [n for n, k in enumerate(order) if present[:, :, k].any()]
     if filled:  # one slice beyond either end shows whether a slice was left out
