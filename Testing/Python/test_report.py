@@ -203,6 +203,28 @@ def test_says_how_it_was_made(page):
         assert expected in text, expected
 
 
+def test_says_which_model_an_analysis_recorded_in_its_details():
+    model = {
+        "bundle": "own_bundle",
+        "version": "0.3",
+        "licence": "CC0-1.0",
+        "weights_sha256": {"member_0": "ab" * 32, "member_1": "cd" * 32},
+        "device": "cpu",
+        "precision": "bfloat16",
+        "fallbacks": [{"device": "cuda", "reason": "out of memory", "then": "CPU"}],
+    }
+    text = _Page(render("t", Result(), Patient(), {"models": [], "device": None, "details": {"model": model}})).text
+    for expected in (
+        "own_bundle 0.3",
+        "CC0-1.0",
+        "member_1 cdcdcdcdcdcdcdcd",
+        "Device cpu",
+        "Precision bfloat16",
+        "reason out of memory",
+    ):
+        assert expected in text, expected
+
+
 def test_never_shows_identifiers(html):
     for secret in ("Doe", "archive", "abcdef0123", "lv-function"):
         assert secret not in html

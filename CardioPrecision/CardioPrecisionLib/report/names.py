@@ -48,6 +48,8 @@ _TITLES = {
     "rv_esv": "RV end-systolic volume",
     "rv_sv": "RV stroke volume",
     "rv_ef": "RV ejection fraction",
+    "rv_edv_max": "RV largest volume of the cycle",
+    "rv_esv_min": "RV smallest volume of the cycle",
     "heart_rate": "Heart rate",
     "cardiac_output": "Cardiac output",
     "cardiac_index": "Cardiac index",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 _HASH_SHOWN = 16
-_MODEL_KEYS = ("version", "licence", "license", "members", "parameters")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def _short(value: Any) -> str:
 
 
 def _hashes(model: Mapping[str, Any]) -> str:
-    for key in ("sha256", "hash", "files", "weights"):
+    for key in ("weights_sha256", "sha256", "hash", "files", "weights"):
         found = model.get(key)
         if isinstance(found, Mapping):
             return ", ".join(
