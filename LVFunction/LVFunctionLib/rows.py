@@ -35,7 +35,7 @@ _C = {
 CODES = {name: Code(*parts) for name, parts in _C.items()}
 
 VOLUMES = ("lv_edv", "lv_esv", "lv_sv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "rv_sv", "rv_ef")
-UNITS = {"lv_ef": "%", "rv_ef": "%", "lv_mass": "g"}
+UNITS = {"lv_ef": "%", "rv_ef": "%", "lv_mass": "g", "lv_mass_es": "g"}
 INDEXED = ("lv_edv", "lv_esv", "lv_sv", "lv_mass", "rv_edv", "rv_esv", "rv_sv")
 
 
