@@ -179,7 +179,7 @@ class SliceEngine:
             values = guard.survey(sequence, self.percentiles)
             warnings = guard.check(self.bundle, sequence, values)
         run = _Run(self, sequence, chosen, values, dihedral.SYMMETRIES[:tta], clock)
-        with precision.settings(self.threads, self.deterministic), torch.inference_mode():
+        with precision.settings(self.threads, self.deterministic, self.placement.device.type), torch.inference_mode():
             try:
                 return run.result(box, warnings, progress)
             finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -63,26 +64,32 @@ def agreement(labels: torch.Tensor, reference: torch.Tensor, classes: int) -> di
 
 
 @contextmanager
-def settings(threads: int, deterministic: bool) -> Iterator[None]:
-    """Threads and determinism for the time of one run; restored whatever happens."""
+def settings(threads: int, deterministic: bool, device: str) -> Iterator[None]:
+    """Threads and determinism for the time of one run; restored whatever happens.
+
+    On the CPU the operations of inference are deterministic as they are (and independent of the number of threads), so
+    torch's switch, which costs half a second to turn for the first time, is turned for accelerators only.
+    """
+    memory: Any = torch.utils.deterministic
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
               torch.is_deterministic_algorithms_warn_only_enabled(), torch.backends.cudnn.benchmark,
               torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32,
-              torch.utils.deterministic.fill_uninitialized_memory)
+              memory.fill_uninitialized_memory)
     try:
         torch.set_num_threads(threads)
-        if deterministic:
+        if deterministic and device != "cpu":
             torch.use_deterministic_algorithms(True, warn_only=True)
             # Nothing here reads memory that it did not write; filling it first would only cost time.
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            memory.fill_uninitialized_memory = False
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+        if torch.are_deterministic_algorithms_enabled() != before[1]:
+            torch.use_deterministic_algorithms(before[1], warn_only=before[2])
         torch.backends.cudnn.benchmark = before[3]
         torch.backends.cudnn.allow_tf32 = before[4]
         torch.backends.cuda.matmul.allow_tf32 = before[5]
-        torch.utils.deterministic.fill_uninitialized_memory = before[6]
+        memory.fill_uninitialized_memory = before[6]
