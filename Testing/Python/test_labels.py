@@ -74,7 +74,8 @@ def test_ed_and_es_only(tmp_path):
 
 
 @pytest.mark.parametrize(("count", "named", "said"), [
-    (1, {}, "say which one"), (1, {"ed_frame": 1, "es_frame": 5}, "say which one"), (2, {"ed_frame": 1}, "say which ones"),
+    (1, {}, "say which one"), (1, {"ed_frame": 1, "es_frame": 5}, "say which one"),
+    (2, {"ed_frame": 1}, "say which ones"),
     (3, {"ed_frame": 1, "es_frame": 5}, "labels for 3 frames"), (1, {"ed_frame": 11}, "frames 1 to 10"),
     (1, {"ed_frame": 0}, "frames 1 to 10"), (2, {"ed_frame": 2, "es_frame": 2}, "same frame")])
 def test_frames_that_do_not_fit(tmp_path, count, named, said):
@@ -131,7 +132,8 @@ def test_labels_of_another_place_or_size(tmp_path):
 
 
 @pytest.mark.parametrize(("array", "said"), [
-    (np.zeros((20, 18, 4), np.uint8), "none of the label values"), (np.full((20, 18, 4), 7, np.uint8), "none of the label"),
+    (np.zeros((20, 18, 4), np.uint8), "none of the label values"),
+    (np.full((20, 18, 4), 7, np.uint8), "none of the label"),
     (np.full((20, 18, 4), 0.5, np.float32), "whole numbers"),
     (np.full((20, 18, 4), np.nan, np.float32), "none of the label")])  # the NIfTI library reads NaN as 0
 def test_no_labels(tmp_path, array, said):
