@@ -118,7 +118,8 @@ def test_help_and_version(capsys, threshold):
     assert all(name in overview for name in ("demo", "lv-function", "models"))
     assert cli.main(["threshold", "--help"]) == 0
     options = capsys.readouterr().out
-    assert all(name in options for name in ("--above", "--mode", "--clinical", "--labels", "--json", "--accept-license"))
+    for name in ("--above", "--mode", "--clinical", "--labels", "--json", "--accept-license"):
+        assert name in options
     assert "Voxels above this value count." in options
 
 
@@ -151,8 +152,8 @@ def test_clinical_and_labels(small_cine, tmp_path):
                "--label-scheme", "acdc", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["patient"] == {"key": None, "sex": "female", "age_years": None, "height_cm": 170.0, "weight_kg": 70.0,
-                                   "study_date": None}
+    assert document["patient"] == {"key": None, "sex": "female", "age_years": None, "height_cm": 170.0,
+                                   "weight_kg": 70.0, "study_date": None}
     assert any("hobby" in text for text in document["warnings"])
     run_record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run_record["clinical"]["fields"] == ["height_cm", "hobby", "sex", "weight_kg"]
@@ -245,3 +246,27 @@ def test_models_list(capsys):
     assert cli.main(["models", "list"]) == 0
     assert capsys.readouterr().out
     assert REPOSITORY.is_dir()
+
+
+@pytest.mark.slow
+def test_lv_function_on_dicom_with_a_readers_labels(tmp_path):
+    """The whole route without a network: DICOM in, the phantom's own labels from a NIfTI, numbers out."""
+    from CardioPrecisionLib.phantom import demo_patient
+
+    patient = demo_patient()
+    patient.write_dicom(tmp_path / "dicom")
+    patient.sample.write_nifti(tmp_path / "cine.nii.gz", tmp_path / "labels.nii.gz")
+    done = run("lv-function", tmp_path / "dicom", "--labels", tmp_path / "labels.nii.gz", "-o", tmp_path / "run",
+               "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["warnings"] == []
+    assert document["patient"] | {"key": None} == {"key": None, "sex": "female", "age_years": 54.0, "height_cm": 168.0,
+                                                   "weight_kg": 66.0, "study_date": "2025-01-15"}
+    found = {row["name"]: row["value"] for row in document["measurements"]}
+    for name in ("lv_edv", "lv_esv", "lv_ef", "rv_edv", "lv_mass"):
+        assert found[name] == pytest.approx(patient.sample.measurements[name], rel=0.03), name
+    text = "".join(p.read_text(encoding="utf-8") for p in (tmp_path / "run").glob("*.json"))
+    assert patient.patient_id not in text
+    array, _, _ = read_frames(tmp_path / "run" / "segmentation.nii.gz")
+    assert array.shape[0] == 20
