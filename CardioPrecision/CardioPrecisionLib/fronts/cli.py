@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import Cancelled, CardioPrecisionError, InputError
 from . import registry
-from .console import fail, own_streams, show_outcome, show_table, show_warnings, shown_progress
+from .console import fail, show_outcome, show_table, show_warnings, shown_progress
 from .options import COMMON, analysis_function
+from .streams import own_streams
 
 if TYPE_CHECKING:
     from ..analysis import Analysis
@@ -144,7 +145,8 @@ def models_list(verbose: Verbose = False) -> None:
         accepted = "not needed" if not bundle.restricted else "yes" if is_accepted(bundle) else "no"
         rows.append([bundle.name, bundle.version, bundle.licence_name, accepted, bundle.source])
     if rows:
-        show_table(sys.stdout, "Models", ["Name", "Version", "Licence of the weights", "Accepted", "From"], rows)
+        header = ["Name", "Version", "Licence of the weights", "Accepted", "From"]
+        show_table(sys.stdout, "Models", header, rows, numbers=False)
     else:
         typer.echo("There are no models here.")
 
@@ -229,8 +231,16 @@ def main(arguments: list[str] | None = None) -> int:
     """
     _arguments[:] = sys.argv[1:] if arguments is None else arguments
     verbose = "-v" in _arguments or "--verbose" in _arguments
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _stop)
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _stop) if in_main else None
+    try:
+        return _main(verbose)
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _main(verbose: bool) -> int:
     try:
         result = typer.main.get_command(app).main(list(_arguments), prog_name=_COMMAND, standalone_mode=False)
     except SystemExit as end:

@@ -6,7 +6,10 @@ import tempfile
 from pathlib import Path
 
 from ..analysis import Progress, part, silent
-from .runner import RunOutcome, run_analysis
+from .registry import get_analysis
+from .runner import RunOutcome, require_licences, run_analysis
+
+_ANALYSIS = "lv-function"
 
 
 def run_demo(output: str | Path, progress: Progress = silent, *, style: str = "siemens",
@@ -31,12 +34,13 @@ def run_demo(output: str | Path, progress: Progress = silent, *, style: str = "s
     from ..report.names import quantity, span, title_of
 
     OutputFolder(output).check()
+    require_licences(get_analysis(_ANALYSIS))
     progress(0.0, "Making a synthetic patient")
     patient = demo_patient()
     with tempfile.TemporaryDirectory(prefix="cardioprecision-demo-") as folder:
         study = Path(folder) / "dicom"
         patient.write_dicom(study, style)
-        outcome = run_analysis("lv-function", {"cine_sax": study}, output, progress=part(progress, 0.15, 1.0),
+        outcome = run_analysis(_ANALYSIS, {"cine_sax": study}, output, progress=part(progress, 0.15, 1.0),
                                command=command)
     rows = []
     for name, true in patient.sample.measurements.items():

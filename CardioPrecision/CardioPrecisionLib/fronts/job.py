@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from ..analysis import Progress, stoppable
 from ..errors import Cancelled, CardioPrecisionError, InputError
-from .console import own_streams
+from .streams import own_streams
 
 SCHEMA = "cardioprecision/job/1"
 _REPORT_SECONDS = 0.1

@@ -104,6 +104,20 @@ def _frame_ms(loaded: Mapping[str, Loaded]) -> float | None:
     return None
 
 
+def require_licences(analysis: Analysis) -> None:
+    """Refuse where the weights that an analysis needs are under a licence that nobody has accepted.
+
+    The analysis does so itself, after it has read its input: a wrong input is worth knowing first. This is for fronts
+    that have something costly to do before.
+    """
+    names = getattr(analysis, "bundles", ())
+    if names:
+        from ..bundle import licence, registry
+
+        for name in names:
+            licence.require(registry.get_bundle(name))
+
+
 def run_analysis(name: str, inputs: Mapping[str, str | Path], output: str | Path, *,
                  parameters: Mapping[str, Any] | None = None, clinical: str | Path | None = None,
                  labels: LabelSource | None = None, progress: Progress = silent,
@@ -138,6 +152,8 @@ def run_analysis(name: str, inputs: Mapping[str, str | Path], output: str | Path
     analysis = get_analysis(name)
     chosen = make_parameters(analysis, parameters)
     paths = _checked_inputs(analysis, inputs)
+    if labels is not None and not (hasattr(analysis, "segments") and hasattr(analysis, "label_schemes")):
+        raise InputError(f"{name} takes no reader's labels; leave --labels out.")
     entered = read_clinical(clinical) if clinical is not None else None
     record = RunRecord(name, parameters=json_able(dataclasses.asdict(chosen)), command=command)
     if entered is not None:
@@ -157,7 +173,7 @@ def run_analysis(name: str, inputs: Mapping[str, str | Path], output: str | Path
             with record.stage("labels"):
                 data = next(iter(loaded.values())).data
                 reader_labels, label_warnings, record.extra["labels"] = read_labels(
-                    labels, data, analysis.segments, analysis.label_schemes)  # type: ignore[attr-defined]
+                    labels, data, getattr(analysis, "segments"), getattr(analysis, "label_schemes"))  # noqa: B009
         with record.stage("run"):
             result = analysis.run(loaded, chosen, part(progress, 0.15, 0.95), patient=patient, labels=reader_labels)
         read = [text for given in loaded.values() for text in given.warnings]
