@@ -134,9 +134,7 @@ def remove_run(scene: Any, run_id: str) -> int:
     try:
         for browser in nodes_of(scene):
             if browser.IsA("vtkMRMLSequenceBrowserNode"):
-                for node in mine:
-                    if node.IsA("vtkMRMLSequenceNode") and browser.IsSynchronizedSequenceNode(node, True):
-                        browser.RemoveSynchronizedSequenceNode(node.GetID())
+                mine += _taken_from(browser, mine)
         count = 0
         for node in reversed(mine):
             if scene.GetNodeByID(node.GetID()) is not None:
@@ -146,6 +144,22 @@ def remove_run(scene: Any, run_id: str) -> int:
     finally:
         scene.EndState(scene.BatchProcessState)
     return count
+
+
+def _taken_from(browser: Any, mine: list[Any]) -> list[Any]:
+    """Take the run's sequences out of a browser; their proxies, which lose their attributes when frames change."""
+    own = any(browser is node for node in mine)
+    proxies = []
+    for sequence in nodes_of(browser.GetScene()):
+        if not sequence.IsA("vtkMRMLSequenceNode") or not browser.IsSynchronizedSequenceNodeID(sequence.GetID(), True):
+            continue
+        if own or any(sequence is node for node in mine):
+            proxy = browser.GetProxyNode(sequence)
+            if proxy is not None and not any(proxy is node for node in mine):
+                proxies.append(proxy)
+            if not own:
+                browser.RemoveSynchronizedSequenceNode(sequence.GetID())
+    return proxies
 
 
 def _remove_folders(hierarchy: Any, run_id: str) -> None:

@@ -4,8 +4,8 @@ Takes the scene explicitly and uses nothing of the desktop, so that the same cod
 ``slicer-core``. Two ways lead through it:
 
 * `run_on_nodes` analyses in this process;
-* `export_input`, the child process ``CardioPrecisionLib.fronts.job``, and `load_results` of its output folder, so that
-  the desktop stays responsive.
+* `run_in_child` leaves the work to a child process, so that the desktop stays responsive: `export_input`, the job
+  ``CardioPrecisionLib.fronts.job``, and `load_results` of its output folder.
 
 Both end in `add_results`, which changes the scene in one batch, all or nothing.
 """
@@ -13,8 +13,9 @@ Both end in `add_results`, which changes the scene in one batch, all or nothing.
 from __future__ import annotations
 
 import json
+import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 from CardioPrecisionLib import scene as mrml
 from CardioPrecisionLib import scene_tables as tables
 from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Table, silent
-from CardioPrecisionLib.errors import InputError
+from CardioPrecisionLib.errors import Cancelled, InputError
 from CardioPrecisionLib.image import Sequence, read_frames
 from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
 from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
@@ -36,11 +37,13 @@ from .segments import LV, MYOCARDIUM, RV, SEGMENTS
 __all__ = [
     "SceneResult",
     "add_results",
+    "add_sample",
     "export_input",
     "export_labels",
     "load_results",
     "read_cine",
     "remove_run",
+    "run_in_child",
     "run_on_nodes",
 ]
 
@@ -198,6 +201,76 @@ def export_labels(
     return {"paths": [str(path)], "scheme": "cardioprecision", "ed_frame": ed_frame, "es_frame": es_frame}
 
 
+def run_in_child(
+    scene: Any,
+    input_node: Any,
+    *,
+    labels_node: Any | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    clinical: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+    should_stop: Callable[[], bool] = lambda: False,
+    python: str | None = None,
+    run_id: str | None = None,
+) -> SceneResult:
+    """Analyse in a child process and put the results into the scene.
+
+    Files go through a private temporary folder that is removed at the end.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    input_node, labels_node : vtkMRMLNode
+        See `run_on_nodes`.
+    parameters, clinical : mapping
+        Values by name, as in a job's ``parameters`` and in a clinical file.
+    progress : callable
+        Called in this thread; may raise `Cancelled`.
+    should_stop : callable
+        Asked continuously in this thread, so it may keep an event loop going.
+    python : str, optional
+        The child's interpreter; default this one.
+    run_id : str, optional
+
+    Raises
+    ------
+    InputError, Cancelled
+        As `run_on_nodes`; the scene is as it was.
+    RuntimeError
+        The child process failed; the message is what it said.
+    """
+    from CardioPrecisionLib.fronts.child import run_child
+
+    given = dict(parameters or {})
+    with tempfile.TemporaryDirectory(prefix="cardioprecision-") as private:
+        folder = Path(private)
+        job: dict[str, Any] = {
+            "analysis": "lv-function",
+            "inputs": export_input(scene, input_node, folder),
+            "output": str(folder / "run"),
+            "parameters": given,
+        }
+        if labels_node is not None:
+            frames = {name: given.get(name) for name in ("ed_frame", "es_frame")}
+            job["labels"] = export_labels(scene, labels_node, input_node, folder, **frames)
+        if clinical:
+            path = folder / "clinical.json"
+            path.write_text(json.dumps(dict(clinical)), encoding="utf-8")
+            job["clinical"] = str(path)
+
+        def passed_on(event: dict[str, Any]) -> None:
+            if event.get("event") == "progress":
+                progress(float(event["fraction"]), str(event["stage"]))
+
+        last = run_child(job, passed_on, should_stop, python=python)
+        if last["event"] == "cancelled":
+            raise Cancelled
+        if last["event"] == "error":
+            message = str(last.get("message", "The child process failed."))
+            raise InputError(message) if last.get("code") == InputError.exit_code else RuntimeError(message)
+        return load_results(scene, job["output"], input_node, run_id)
+
+
 def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: str | None = None) -> SceneResult:
     """Put the output folder of a run into the scene of its input.
 
@@ -254,6 +327,23 @@ def _curve(sequence: Sequence, labels: LabelMap) -> Table:
         columns[column] = [None if c is None else float(c[label] * sequence.voxel_ml) for c in counts]
     units = {"frame": "1", "time_ms": "ms", **dict.fromkeys(_CURVES, "mL")}
     return Table("volume_curve", "Volumes over the cardiac cycle", columns, units)
+
+
+def add_sample(scene: Any, seed: int = 1) -> tuple[Any, Any]:
+    """Compute the synthetic patient's cine and add it to the scene.
+
+    Returns
+    -------
+    sequence_node, browser : vtkMRMLSequenceNode, vtkMRMLSequenceBrowserNode
+    """
+    from CardioPrecisionLib.phantom import demo_patient
+
+    with SceneBatch(scene, uuid.uuid4().hex) as batch:
+        sequence_node, browser = mrml.sequence_to_node(
+            batch, demo_patient(seed).sample.sequence, "Synthetic cine short axis"
+        )
+        batch.item(browser.GetProxyNode(sequence_node))
+    return sequence_node, browser
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------

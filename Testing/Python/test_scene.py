@@ -398,7 +398,7 @@ def test_browser_is_made_for_a_sequence_without_one(app):
         slicer.util.updateVolumeFromArray(volume, np.ascontiguousarray(frames[t].transpose(2, 1, 0)))
         node.SetDataNodeAtValue(volume, str(t))
     with SceneBatch(app.scene, "r") as batch:
-        proxy, sequence_node, browser = mrml.segmentation_sequence_to_node(
+        proxy, _, browser = mrml.segmentation_sequence_to_node(
             batch, LabelMap(labels_of(3), np.eye(4), SEGMENTS), node, "seg"
         )
     assert browser.GetMasterSequenceNode() is node
@@ -489,15 +489,18 @@ def snapshot(scene):
 def test_a_failed_batch_leaves_no_trace(app):
     _, node, browser = add_cine(app.scene)
     before = snapshot(app.scene)
-    with pytest.raises(RuntimeError, match="half way"), SceneBatch(app.scene, "r") as batch:
+
+    def half(batch):
         folder = batch.folder_beside(browser.GetProxyNode(node), "results")
         table = tables.measurements_to_node(batch, [Measurement("lv_ef", 55.0, "%")], "numbers")
         batch.place(table, folder)
-        proxy, _, _ = mrml.segmentation_sequence_to_node(
-            batch, LabelMap(labels_of(), affine_of(), SEGMENTS), node, "seg"
-        )
-        batch.place(proxy, folder)
+        labels = LabelMap(labels_of(), affine_of(), SEGMENTS)
+        batch.place(mrml.segmentation_sequence_to_node(batch, labels, node, "seg")[0], folder)
+        assert len(batch.added()) > 4
         raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"), SceneBatch(app.scene, "r") as batch:
+        half(batch)
     assert snapshot(app.scene) == before
     assert not app.scene.IsBatchProcessing()
     browser.SetSelectedItemNumber(3)  # and the browser still works
@@ -505,14 +508,12 @@ def test_a_failed_batch_leaves_no_trace(app):
 
 
 def test_one_batch_and_removable_run(app):
-    _, node, browser = add_cine(app.scene)
+    _, node, _ = add_cine(app.scene)
     before = snapshot(app.scene)
     events = []
     app.scene.AddObserver(app.scene.EndBatchProcessEvent, lambda *_: events.append(1))
     with SceneBatch(app.scene, "run-7") as batch:
-        proxy, sequence_node, _ = mrml.segmentation_sequence_to_node(
-            batch, LabelMap(labels_of(), affine_of(), SEGMENTS), node, "seg"
-        )
+        mrml.segmentation_sequence_to_node(batch, LabelMap(labels_of(), affine_of(), SEGMENTS), node, "seg")
         added = batch.added()
     assert len(events) == 1
     assert {"vtkMRMLSegmentationNode", "vtkMRMLSequenceNode", "vtkMRMLSegmentationDisplayNode"} <= {
