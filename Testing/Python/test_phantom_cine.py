@@ -109,6 +109,7 @@ def test_labels_with_the_base_on_a_slab_border() -> None:
     assert np.abs(both.ef_points).max() <= 0.5
 
 
+@pytest.mark.slow
 def test_labels_of_thin_slices() -> None:
     errors = phantom_accuracy.study((2, 2))
     assert np.abs(errors.volume_percent).max() <= 1.5

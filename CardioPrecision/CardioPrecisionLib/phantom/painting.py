@@ -87,7 +87,7 @@ def _box(heart: CineHeart, geometry: Geometry, still: Array, levels: Array, box:
     groove = np.exp(-((profile - 0.15) ** 2) / 0.06)
     lateral = np.clip(-(u * np.cos(np.radians(heart.rv_direction_deg)) + v * np.sin(np.radians(heart.rv_direction_deg)))
                       / radius, 0, 1)
-    fat = np.maximum(3.2 * groove * (profile > 0) + 2.4 * (1 - lateral) + 1.6 * lumps - 0.010 * z, 0.0)
+    fat = np.maximum(3.2 * groove * (profile > 0) + 2.6 * (1 - lateral) + 1.5 * lumps - 0.4 - 0.010 * z, 0.0)
     return Box(x, y, z, u, v, radius, u / radius, v / radius, profile, integral,
                still[:, box[0], box[1]][:, None], texture, grain, fat.astype(np.float32), pixel)
 
@@ -111,8 +111,9 @@ def _heart(heart: CineHeart, box: Box, phase: float) -> Array:
     outer = np.maximum(r_epi, r_rv) + wall
     to_outer = box.radius - outer
     exists = body & (epi > 0)
-    over(picture, exists * edge(to_outer - box.fat_mm, 1.3 * pixel), FAT * 0.80 * (1 + 0.10 * box.texture))
-    picture *= 1 - exists * np.float32(0.55) * np.exp(-((to_outer - 0.6) / 1.1) ** 2)
+    fat = exists * edge(to_outer - box.fat_mm, 1.3 * pixel) * (box.fat_mm > 0.3)
+    over(picture, fat, FAT * 0.80 * (1 + 0.10 * box.texture))
+    picture *= 1 - exists * np.float32(0.40) * np.exp(-((to_outer - 0.3) / 0.9) ** 2)
     over(picture, exists * edge(to_outer, pixel), MYOCARDIUM * (1 + 0.10 * box.grain))
 
     # Right ventricle, with trabeculae towards the free wall and the apex.
@@ -128,7 +129,7 @@ def _heart(heart: CineHeart, box: Box, phase: float) -> Array:
     in_u, in_v = box.u - shift_u, box.v - shift_v
     radius = np.hypot(in_u, in_v)
     along = np.clip(depth / np.float32(shape.endo_length), 0, 1)
-    trabeculae = np.clip(0.5 * box.grain + 5 * (radius / np.maximum(r_endo, 1) - 0.95) + 0.5 * along - 0.25, 0, 0.5)
+    trabeculae = np.clip(0.4 * box.grain + 6 * (radius / np.maximum(r_endo, 1) - 0.98) + 0.4 * along - 0.35, 0, 0.4)
     share = (body & (endo > 0)) * edge(radius - r_endo, pixel)
     over(picture, share, LV_BLOOD * (1 + 0.035 * box.texture) - 0.6 * trabeculae)
     present = np.clip((along - 0.22) / 0.1, 0, 1) * np.clip((0.80 - along) / 0.1, 0, 1)
@@ -144,28 +145,29 @@ def _heart(heart: CineHeart, box: Box, phase: float) -> Array:
 
 def _above_base(heart: CineHeart, box: Box, shape: Shape, depth: Array, picture: Array, pixel: np.float32) -> None:
     """Atria, aortic root and outflow tract: blood without a ring of muscle, in fat."""
-    above = depth < 0
-    if not above.any():
+    # levels ascend from the base to the apex, so only the first slices reach above it
+    n = int(np.count_nonzero((depth < 0).any(axis=(1, 2, 3))))
+    if n == 0:
         return
-    height = -depth
+    above, height, picture, texture = depth[:n] < 0, -depth[:n], picture[:n], box.texture[:n]
     r_lv = np.float32(np.sqrt(shape.epi_area / np.pi))
     c, s = (np.float32(f(np.radians(heart.rv_direction_deg - 180))) for f in (np.cos, np.sin))
 
     def place(a: float, b: float) -> Array:
         """Distance from a point given in epicardial radii, turned with the heart."""
-        return np.hypot(box.u - r_lv * (a * c - b * s), box.v - r_lv * (a * s + b * c))
+        return np.hypot(box.u[:n] - r_lv * (a * c - b * s), box.v[:n] - r_lv * (a * s + b * c))
 
     fat = place(-0.55, -0.15) - r_lv * np.float32(1.45) * np.sqrt(np.clip(1 - (height / 75) ** 2, 0, 1))
-    over(picture, above * edge(fat + 3 * box.texture, 2 * pixel), FAT * 0.62 * (1 + 0.15 * box.texture))
+    over(picture, above * edge(fat + 3 * texture, 2 * pixel), FAT * 0.62 * (1 + 0.15 * texture))
     rooms = (  # a, b, radius at the base in epicardial radii, growth per mm of height, brightness
-        (0.25, 0.22, 0.78, 0.004, ATRIA),  # left atrium
+        (0.26, 0.22, 0.80, 0.004, ATRIA),  # left atrium
         (-1.45, 0.45, 0.68, 0.003, ATRIA * 0.93),  # right atrium
         (-0.42, -0.42, 0.42, 0.000, LV_BLOOD * 0.95),  # aortic root
         (-1.10, -0.85, 0.42, -0.001, RV_BLOOD),  # right ventricular outflow tract
     )
     for a, b, size, growth, value in rooms:
-        far = place(a, b) - r_lv * (np.float32(size) + np.float32(growth) * height) - 1.2 * box.texture
-        over(picture, above * edge(far - 2.0, pixel), 0.30)
-        over(picture, above * edge(far, pixel), value * (1 + 0.06 * box.texture))
+        far = place(a, b) - r_lv * (np.float32(size) + np.float32(growth) * height) - 1.2 * texture
+        over(picture, above * edge(far - 2.0, pixel), 0.33)
+        over(picture, above * edge(far, pixel), value * (1 + 0.06 * texture))
 
 

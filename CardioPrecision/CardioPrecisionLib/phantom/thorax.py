@@ -51,7 +51,7 @@ def thorax(x: Array, y: Array, levels: Array, pixel_mm: float, rng: np.random.Ge
 
     # Body: an upright oval, cut more obliquely towards the apex; skin fat, muscle, ribs, then the chest cavity.
     cx, cy = 22 - 0.12 * z, 18 + 0.10 * z
-    half_x, half_y = 122 - 0.10 * z, 196.0
+    half_x, half_y = 122 - 0.40 * np.maximum(z, 0), 196 - 0.25 * np.maximum(z, 0)
     angle = np.arctan2((wy - cy) / half_y, (wx - cx) / half_x)
     rim = (np.abs((wx - cx) / half_x) ** 2.6 + np.abs((wy - cy) / half_y) ** 2.6) ** (1 / 2.6)
     to_skin = (rim - 1) * (half_x * np.abs(np.cos(angle)) + half_y * np.abs(np.sin(angle)))
@@ -73,11 +73,12 @@ def thorax(x: Array, y: Array, levels: Array, pixel_mm: float, rng: np.random.Ge
     over(picture, cavity, lung)
 
     # Mediastinal fat in front of and above the heart near the base, great vessels within it.
-    mediastinum = np.hypot((wx + 52) / 1.0, (wy + 48) / 1.5) - (38 - 0.45 * np.clip(z, -20, 100))
-    over(picture, cavity * edge(mediastinum, 4.0), 0.62 * (1 + 0.22 * middle))
+    mx, my = x + 62 + 9 * coarse, y + 30 + 9 * np.roll(coarse, 23, axis=1)
+    mediastinum = np.hypot(mx / 0.8, my / 1.9) - 30 + 0.25 * z
+    over(picture, cavity * edge(mediastinum, 5.0), np.clip(0.46 + 0.20 * middle + 0.16 * coarse, 0.08, 1))
 
     # Diaphragm and what lies below: liver under the right heart, stomach and spleen under the left, bowel in fat.
-    dome = 47 - 0.06 * z + 0.0022 * (wx - 10) ** 2 - 4 * np.sin(wx / 38)
+    dome = 42 - 0.04 * z + 0.0022 * (wx - 10) ** 2 - 4 * np.sin(wx / 38)
     below = cavity * edge(dome - wy, soft)
     over(picture, below, 0.68 * (1 + 0.16 * coarse + 0.12 * middle))
     bowel = edge(4 - 9 * np.abs(middle + 0.4 * coarse), 4.0) * edge(110 - wy, 20.0)
@@ -93,8 +94,9 @@ def thorax(x: Array, y: Array, levels: Array, pixel_mm: float, rng: np.random.Ge
     over(picture, below * edge(np.abs(dome + 1.2 - wy) - 1.2, 1.2), 0.12)
 
     # Descending aorta beside the spine, behind the lateral wall.
-    aorta = np.hypot(x - 84, y - 26 - 0.10 * z) - 10.5
-    over(picture, edge(aorta - 2.0, soft), 0.15)
+    aorta = np.hypot((x - 88) / 0.9, (y - 24 - 0.10 * z) / 1.15) - 10.0
+    tissue = np.hypot(wx - 104, (wy - 26) / 1.6) - 24
+    over(picture, cavity * edge(tissue, 3.0), np.clip(0.55 + 0.16 * middle + 0.12 * coarse, 0.1, 1))
     over(picture, edge(aorta, soft), 0.86 * (1 + 0.03 * middle))
     # A little fine grain in everything that gives signal.
     picture *= 1 + 0.035 * fine
