@@ -176,6 +176,12 @@ class Analysis(Protocol):
     title: ClassVar[str]
     inputs: ClassVar[tuple[Input, ...]]
     Parameters: ClassVar[type]
+    #: What its labels mean; empty where it makes none.
+    segments: ClassVar[tuple[Segment, ...]]
+    #: Other numberings that a reader's labels may come in: scheme -> {their value: ours}.
+    label_schemes: ClassVar[Mapping[str, Mapping[int, int]]]
+    #: MONAI bundles that it runs unless labels are given.
+    bundles: ClassVar[tuple[str, ...]]
 
     def load(self, role: str, path: str, progress: Progress) -> Loaded:
         """Read the input for `role` from a file or folder."""

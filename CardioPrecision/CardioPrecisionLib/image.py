@@ -221,16 +221,51 @@ def read_frames(path: str | Path) -> tuple[Array, Array, dict[str, str]]:
     header : dict
         Key/value pairs of the file.
     """
-    import SimpleITK as sitk
-
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _read_nifti(path)
+    return _read_itk(path)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    detail = lines[-1].split("ITK ERROR: ")[-1].split("): ")[-1].replace(str(path), path.name)
+    return InputError(f"{path}: this file cannot be read as an image ({detail[:160]}).")
+
+
+def _read_nifti(path: Path) -> tuple[Array, Array, dict[str, str]]:
+    """NIfTI by nibabel: ITK's reader turns NaN into 0 without a word."""
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        slope, inter = image.dataobj.slope, image.dataobj.inter  # type: ignore[attr-defined]
+        stored = image.dataobj.get_unscaled() if (slope, inter) == (1.0, 0.0) else None  # type: ignore[attr-defined]
+        array = np.asarray(image.dataobj, np.float32) if stored is None else np.asarray(stored)  # type: ignore[attr-defined]
+    except Exception as error:  # nibabel, zlib and the file system each have their own
+        raise _unreadable(path, error) from None
+    if array.dtype.byteorder not in ("=", "|", "<" if np.little_endian else ">"):
+        array = array.astype(array.dtype.newbyteorder("="))
+    while array.ndim > 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim > 4:
+        raise InputError(f"{path}: {array.ndim} axes; at most three in space and one in time can be used.")
+    array = array.reshape(array.shape + (1,) * (4 - array.ndim))
+    header = image.header
+    pairs = {f"pixdim[{n}]": str(float(v)) for n, v in enumerate(header["pixdim"])}  # type: ignore[index]
+    pairs["xyzt_units"] = str(int(header["xyzt_units"]))  # type: ignore[index]
+    return np.moveaxis(array, 3, 0), np.asarray(image.affine, float), pairs  # type: ignore[attr-defined]
+
+
+def _read_itk(path: Path) -> tuple[Array, Array, dict[str, str]]:
+    import SimpleITK as sitk
+
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        detail = str(error).strip().splitlines()[-1].split("ITK ERROR: ")[-1].split("): ")[-1]
-        raise InputError(f"{path}: this file cannot be read as an image ({detail[:160]}).") from None
+        raise _unreadable(path, error) from None
     header = {k: image.GetMetaData(k) for k in image.GetMetaDataKeys()}
     array = sitk.GetArrayFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
