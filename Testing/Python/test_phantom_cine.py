@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -296,10 +295,3 @@ def test_other_refusals() -> None:
 def test_all_parameters_are_described() -> None:
     for cls in (CineHeart, Geometry):
         assert all(f.name in (cls.__doc__ or "") for f in fields(cls))
-
-
-def test_a_study_is_made_in_seconds() -> None:
-    """Not a benchmark: a guard against a painter that became a hundred times slower."""
-    start = time.process_time()
-    demo_patient(seed=2)
-    assert time.process_time() - start < 60
