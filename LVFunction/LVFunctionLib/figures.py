@@ -220,8 +220,8 @@ def make_figures(
     measurements : Measurements, optional
         Their intervals of the volumes at ED and ES become error bars of the curve.
     wall : mapping, optional
-        Columns of the wall table: ``slice`` and ``sector`` (from 1), ``ed_mm``, ``es_mm`` (None or NaN where not
-        measured). The sectors of a slice are equal, counted from its i axis towards its j axis.
+        Columns of the wall table: ``slice`` and ``sector`` (from 1), ``from_deg`` and ``to_deg`` (the sector's edges in
+        the slice, from its i axis towards its j axis), ``ed_mm``, ``es_mm`` (None or NaN where not measured).
 
     Returns
     -------

@@ -141,7 +141,7 @@ def wall_plot(wall: Mapping[str, Any], view: SliceView, order: list[int], n_slic
         left = place / 2 if len(maps) == 2 else 0.25
         axes = plot.add_axes((left + 0.02, 0.17, 0.46, 0.75), projection="polar")
         bar_axes = plot.add_axes((left + 0.1, 0.115, 0.3, 0.026))
-        _rings(plot, axes, bar_axes, drawn, rings, view)
+        _rings(plot, axes, bar_axes, drawn, rings, _edges(wall, view))
     first, last = rings[0] + 1, rings[-1] + 1
     caption = (
         f"Rings are slices {first} (outside, base) to {last} (inside, towards the apex); sectors stand where they do "
@@ -156,7 +156,7 @@ def _rings(
     bar_axes: Any,
     drawn: tuple[str, str, Array, str, float, float],
     rings: list[int],
-    view: SliceView,
+    edges: dict[int, tuple[float, float]],
 ) -> None:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -172,8 +172,7 @@ def _rings(
     hole, step = 0.2, 0.8 / len(rings)
     for ring, k in enumerate(rings):
         bottom = hole + step * (len(rings) - 1 - ring)
-        for s in range(SECTORS):
-            start, end = (_screen_angle(view, 2 * np.pi * edge / SECTORS) for edge in (s, s + 1))
+        for s, (start, end) in edges.items():
             turn = (end - start + np.pi) % (2 * np.pi) - np.pi
             value = float(values[k, s])
             known = bool(np.isfinite(value))
@@ -196,6 +195,20 @@ def _rings(
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, color=THEME["muted"], labelcolor=THEME["ink"], length=2)
     bar_axes.set_xlabel(unit, fontsize=9, color=THEME["muted"], labelpad=1)
+
+
+def _edges(wall: Mapping[str, Any], view: SliceView) -> dict[int, tuple[float, float]]:
+    """Both edges of every sector (from 0) on the screen."""
+    first = {int(s) - 1: (a, b) for s, a, b in zip(wall["sector"], wall["from_deg"], wall["to_deg"], strict=True)}
+    known, (start, end) = next(iter(first.items()))
+    width = end - start
+    return {
+        s: (
+            _screen_angle(view, np.radians(start + (s - known) * width)),
+            _screen_angle(view, np.radians(start + (s - known + 1) * width)),
+        )
+        for s in range(SECTORS)
+    }
 
 
 def _screen_angle(view: SliceView, angle: float) -> float:

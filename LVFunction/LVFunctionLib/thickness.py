@@ -14,13 +14,61 @@ import numpy as np
 from CardioPrecisionLib.image import Array
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from .segments import LV, MYOCARDIUM
+from .segments import LV, MYOCARDIUM, RV
 
 RAYS = 96
 SECTORS = 6
 MIN_CAVITY_RADIUS_MM = 5.0
 MIN_RING = 0.95  # share of rays that must cross myocardium
 MIN_COSINE = 0.6  # steeper than this the ray method is not trusted (apical cap)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the sectors of a slice begin and which way they run, so that no storage order changes them.
+
+    Attributes
+    ----------
+    start_rad : float
+        Direction of the first sector's first edge in the slice, from i towards j, in mm space.
+    sense : int
+        1 where the sectors run from i towards j, -1 the other way: right-handed about base to apex.
+    """
+
+    start_rad: float
+    sense: int
+
+    def edges_deg(self, sector: int) -> tuple[float, float]:
+        """Both edges of a sector (from 0) in degrees from i towards j."""
+        width = 360.0 / SECTORS * self.sense
+        start = float(np.degrees(self.start_rad)) + sector * width
+        return start, start + width
+
+
+def clock(labels: Array, affine: Array) -> Clock:
+    """Sectors from the direction of the right ventricle; where there is none, from the patient's left.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        ``(i, j, k)`` of one frame.
+    affine : numpy.ndarray
+        ``(4, 4)`` index to RAS mm.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    left, right = (np.argwhere(labels == value) for value in (LV, RV))
+    if len(left) and len(right):
+        towards = ((right.mean(0) - left.mean(0)) * spacing)[:2]
+    else:
+        axes = affine[:3, :2] / spacing[:2]
+        towards = -axes[0] if np.linalg.norm(axes[0]) > 0.2 else axes[1]
+    area = (labels == LV).sum(axis=(0, 1)).astype(float)
+    levels = np.arange(len(area)) - (len(area) - 1) / 2
+    # The cavity's centre of mass lies nearer to the base than the middle of its extent.
+    seen = np.flatnonzero(area)
+    apex_up = len(seen) == 0 or (area @ levels) / max(area.sum(), 1) <= (levels[seen[0]] + levels[seen[-1]]) / 2
+    sense = int(np.sign(np.linalg.det(affine[:3, :3]))) * (1 if apex_up else -1)
+    return Clock(float(np.arctan2(towards[1], towards[0])), sense)
 
 
 @dataclass(frozen=True)
@@ -74,7 +122,7 @@ def _smooth_circular(values: Array, keep: int = 8) -> Array:
     return np.fft.irfft(spectrum, values.shape[-1], axis=-1)
 
 
-def wall_thickness(labels: Array, spacing: Array) -> WallThickness:
+def wall_thickness(labels: Array, spacing: Array, sectors: Clock) -> WallThickness:
     """Thickness of the LV wall in one frame.
 
     Parameters
@@ -83,13 +131,11 @@ def wall_thickness(labels: Array, spacing: Array) -> WallThickness:
         ``(i, j, k)`` with this module's labels.
     spacing : numpy.ndarray
         mm along i, j, k.
-
-    Notes
-    -----
-    Sectors are 60 degrees wide, counted from the image's i axis: they carry no anatomical name.
+    sectors : Clock
+        Sectors are 60 degrees wide and carry no anatomical name.
     """
     n = labels.shape[2]
-    angles = 2 * np.pi * np.arange(RAYS) / RAYS
+    angles = sectors.start_rad + sectors.sense * 2 * np.pi * (np.arange(RAYS) + 0.5) / RAYS
     endo = np.full((n, RAYS), np.nan)
     epi = np.full((n, RAYS), np.nan)
     step = 0.25 * float(min(spacing[:2]))

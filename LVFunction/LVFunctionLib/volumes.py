@@ -21,7 +21,7 @@ from .phases import MIN_PHASES_FOR_RATES, Phases, find_phases, rates
 from .postprocess import clean, clean_frames
 from .rows import VOLUMES, Context, output_rows, rate_rows, unit, volume_rows
 from .segments import FROM_ACDC, LV, MYOCARDIUM, RV, SEGMENTS
-from .thickness import SECTORS, WallThickness, wall_thickness
+from .thickness import SECTORS, Clock, WallThickness, clock, wall_thickness
 
 BUNDLE = "cine_sax_ventricles"
 PAPILLARY = "papillary muscles and trabeculae counted to the cavity"
@@ -282,8 +282,9 @@ class LVVolumes:
     ) -> tuple[Measurements, list[Table]]:
         rows = Measurements()
         ed, es = outlined.phases.ed, outlined.phases.es
-        at_ed = wall_thickness(outlined.labels[ed], sequence.spacing)
-        at_es = wall_thickness(outlined.labels[es], sequence.spacing) if es != ed else None
+        sectors = clock(outlined.labels[ed], sequence.affine)
+        at_ed = wall_thickness(outlined.labels[ed], sequence.spacing, sectors)
+        at_es = wall_thickness(outlined.labels[es], sequence.spacing, sectors) if es != ed else None
         method = f"perpendicular to the wall, {SECTORS} sectors a slice; {outlined.method}"
         more: dict[str, Any] = {"method": method, "source": context.source}
 
@@ -309,7 +310,7 @@ class LVVolumes:
                 None if found.no_motion else thickening.statistics(),
                 found.no_motion or "No sector was measured at both phases.",
             )
-        return rows, [_thickness_table(at_ed, at_es)]
+        return rows, [_thickness_table(at_ed, at_es, sectors)]
 
     def _draw(self, sequence: Sequence, outlined: _Outlined, result: Result) -> None:
         from .figures import make_figures
@@ -418,7 +419,7 @@ def _curve(sequence: Sequence, volumes: Array, valid: Array) -> Table:
     )
 
 
-def _thickness_table(at_ed: WallThickness, at_es: WallThickness | None) -> Table:
+def _thickness_table(at_ed: WallThickness, at_es: WallThickness | None, way: Clock) -> Table:
     slices, sectors = np.meshgrid(np.arange(at_ed.mm.shape[0]), np.arange(SECTORS), indexing="ij")
     es = at_es.mm if at_es is not None else np.full_like(at_ed.mm, np.nan)
     seen = np.isfinite(at_ed.mm) | np.isfinite(es)
@@ -428,12 +429,14 @@ def _thickness_table(at_ed: WallThickness, at_es: WallThickness | None) -> Table
 
     return Table(
         "wall_thickness",
-        "Wall thickness by slice and sector (sectors counted from the image's first axis)",
+        "Wall thickness by slice and sector (sectors counted from the right ventricle, right-handed about base to apex)",
         {
             "slice": (slices[seen] + 1).tolist(),
             "sector": (sectors[seen] + 1).tolist(),
+            "from_deg": [way.edges_deg(int(x))[0] for x in sectors[seen]],
+            "to_deg": [way.edges_deg(int(x))[1] for x in sectors[seen]],
             "ed_mm": numbers(at_ed.mm),
             "es_mm": numbers(es),
         },
-        {"slice": "1", "sector": "1", "ed_mm": "mm", "es_mm": "mm"},
+        {"slice": "1", "sector": "1", "from_deg": "deg", "to_deg": "deg", "ed_mm": "mm", "es_mm": "mm"},
     )

@@ -208,14 +208,15 @@ def test_intervals_become_bars():
 
 def test_wall_map_and_where_its_sectors_stand():
     images, labels = _heart(frames=2)
-    wall = {"slice": [2, 2, 3], "sector": [1, 2, 6], "ed_mm": [8.0, 9.0, None], "es_mm": [12.0, None, 5.0]}
+    edges = {"from_deg": [0.0, 60.0, 300.0], "to_deg": [60.0, 120.0, 360.0]}
+    wall = {"slice": [2, 2, 3], "sector": [1, 2, 6], "ed_mm": [8.0, 9.0, None], "es_mm": [12.0, None, 5.0], **edges}
     made = _figures(images, labels, es=1, wall=wall)
     text = _text(made["wall_map"].data)
     assert "Thickness at end-diastole" in text
     assert "Systolic thickening" in text
     assert re.search(r"\b50\b", text)  # (12 - 8) / 8
     assert "slices 2 (outside, base) to 2" in made["wall_map"].caption
-    assert "wall_map" not in _figures(images, labels, es=1, wall={"slice": [], "sector": [], "ed_mm": [], "es_mm": []})
+    assert "wall_map" not in _figures(images, labels, es=1, wall={c: [] for c in wall})
     view = slice_view(_affine())  # i runs to the right of the screen, j downwards
     assert (view.transpose, view.flip_rows, view.flip_columns) == (True, False, False)
     assert _screen_angle(view, 0.0) == pytest.approx(0.0)

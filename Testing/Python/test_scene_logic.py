@@ -259,9 +259,7 @@ def test_turned_twin_gives_the_same_numbers(app, sample):
     plain, other = (values(done) for done in results)
     assert other.keys() == plain.keys()
     for key, value in plain.items():
-        # Wall thickness counts its sectors from the image's first axis, so its statistics move a little with the axes.
-        loose = key[0].startswith(("wall_thickness", "wall_thickening"))
-        assert other[key] == pytest.approx(value, rel=0.05 if loose else 1e-6, nan_ok=True), key
+        assert other[key] == pytest.approx(value, rel=1e-6, nan_ok=True), key
     assert any("third axis" in warning for warning in results[1].warnings)
     browser = results[1].browser
     browser.SetSelectedItemNumber(6)
