@@ -104,9 +104,10 @@ def utc_now() -> str:
 def _model(facts: Mapping[str, Any]) -> dict[str, Any]:
     """A model's facts with name, version, sha256 and licence first."""
     more = dict(facts)
-    head = {"name": more.pop("name", None) or more.pop("bundle", None), "version": more.pop("version", None),
-            "sha256": more.pop("sha256", None) or more.pop("weights_sha256", None), "licence": more.pop("licence", None)}
-    return {**head, **more}
+    head = {"name": ("name", "bundle"), "version": ("version",), "sha256": ("sha256", "weights_sha256"),
+            "licence": ("licence",)}
+    found = {name: next((more.pop(key) for key in keys if key in more), None) for name, keys in head.items()}
+    return {**found, **more}
 
 
 @dataclass

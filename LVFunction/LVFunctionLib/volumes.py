@@ -429,7 +429,7 @@ def _thickness_table(at_ed: WallThickness, at_es: WallThickness | None, way: Clo
 
     return Table(
         "wall_thickness",
-        "Wall thickness by slice and sector (sectors counted from the right ventricle, right-handed about base to apex)",
+        "Wall thickness by slice and sector (counted from the right ventricle, right-handed about base to apex)",
         {
             "slice": (slices[seen] + 1).tolist(),
             "sector": (sectors[seen] + 1).tolist(),

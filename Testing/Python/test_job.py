@@ -158,9 +158,9 @@ def test_interpreter_that_cannot_run_it(small_cine, tmp_path, child_folder):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_on_the_command_line(small_cine, tmp_path, child_folder, number):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([child_folder, *module_folders()])}
-    process = subprocess.Popen([sys.executable, "-m", "CardioPrecisionLib.fronts.cli", "threshold", str(small_cine), "-o",
-                                str(tmp_path / "run"), "--mode", "slow"], env=env, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "CardioPrecisionLib.fronts.cli", "threshold", str(small_cine), "-o",
+               str(tmp_path / "run"), "--mode", "slow"]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watchdog = threading.Timer(60, process.kill)
     watchdog.start()
     try:

@@ -204,7 +204,7 @@ def test_rates_need_phases():
 
 @pytest.mark.parametrize(("tilt", "aspect"), [(0.0, 1.0), (0.35, 1.0), (0.0, 1.25)])
 def test_wall_thickness_is_perpendicular(tilt, aspect):
-    """A shell of constant thickness 9 mm: cylinder (round or oval) or cone, whose slices show it 1/cos(tilt) thicker."""
+    """A shell 9 mm thick: cylinder (round or oval) or cone, whose slices show it 1/cos(tilt) thicker."""
     spacing, shape, thickness = np.array([1.25, 1.25, 6.0]), (110, 110, 8), 9.0
     i, j, k = np.indices(shape)
     x, y = (i - 55) * spacing[0], (j - 55) * spacing[1]

@@ -110,9 +110,10 @@ def test_own_notes_in_an_earlier_run_are_not_deleted(tmp_path):
 
 def test_file_that_comes_during_the_run_is_not_deleted(tmp_path):
     make(tmp_path / "run", "old")
-    with pytest.raises(InputError, match="late"), OutputFolder(tmp_path / "run") as out:
+    with OutputFolder(tmp_path / "run") as out:
         (tmp_path / "run" / "late.txt").write_text("mine")
-        out.commit()
+        with pytest.raises(InputError, match="late"):
+            out.commit()
     assert (tmp_path / "run" / "late.txt").read_text() == "mine"
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 

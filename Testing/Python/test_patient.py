@@ -142,8 +142,8 @@ def test_bad_clinical_json(tmp_path, text, said):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("", "0 rows"), ("sex,age_years\n", "0 rows"), ("sex\nmale\nfemale\n", "2 rows"), ("sex,sex\nmale,male\n", "more than"),
-    ("sex,age_years\nmale\n", "2 columns")])
+    ("", "0 rows"), ("sex,age_years\n", "0 rows"), ("sex\nmale\nfemale\n", "2 rows"),
+    ("sex,sex\nmale,male\n", "more than"), ("sex,age_years\nmale\n", "2 columns")])
 def test_bad_clinical_csv(tmp_path, text, said):
     path = tmp_path / "c.csv"
     path.write_text(text)

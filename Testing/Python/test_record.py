@@ -55,7 +55,8 @@ def test_schema_refuses():
 
 def test_json_able(tmp_path):
     source = LabelSource((tmp_path,), "acdc", 1)
-    given = {"a": np.float32(1.5), "b": np.arange(3), "c": (1, {2}), "d": float("inf"), "e": tmp_path, "f": source, 5: None}
+    given = {"a": np.float32(1.5), "b": np.arange(3), "c": (1, {2}), "d": float("inf"), "e": tmp_path, "f": source,
+             5: None}
     assert record.json_able(given) == {
         "a": 1.5, "b": [0, 1, 2], "c": [1, [2]], "d": None, "e": str(tmp_path), "5": None,
         "f": {"paths": [str(tmp_path)], "scheme": "acdc", "ed_frame": 1, "es_frame": None}}
@@ -73,8 +74,9 @@ def test_git_state_is_that_of_this_checkout():
         pytest.skip("not run from a git checkout")
     from conftest import REPOSITORY
 
-    head = subprocess.run(["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    assert state["commit"] == head.stdout.strip()
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
+    head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert state["commit"] == head
 
 
 def test_import_starts_no_process_and_nothing_heavy():

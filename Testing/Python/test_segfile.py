@@ -55,7 +55,7 @@ def voxels_in_world(modules, node, segment_id):
     if min(size) <= 0:
         return np.zeros((0, 3))
     array = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(size[::-1]).transpose(2, 1, 0)
-    index = np.argwhere(array == segment.GetLabelValue()) + [extent[0], extent[2], extent[4]]
+    index = np.argwhere(array == segment.GetLabelValue()) + np.array(extent[::2])
     return index @ to_world[:3, :3].T + to_world[:3, 3]
 
 

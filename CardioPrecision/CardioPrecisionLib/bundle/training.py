@@ -118,7 +118,7 @@ class PatchSampler:
         self.p = np.asarray(weights) / np.sum(weights)
 
     def state(self) -> dict:
-        return self.rng.bit_generator.state
+        return dict(self.rng.bit_generator.state)
 
     def load_state(self, state: dict) -> None:
         self.rng.bit_generator.state = state
@@ -235,7 +235,7 @@ class SliceTrainer:
     ):
         torch.manual_seed(seed)
         self.device = torch.device(device)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss, self.sampler, self.iterations = loss, sampler, int(iterations)
         self.output, self.weights_file = Path(output), Path(weights_file)
         self.average, self.learning_rate = average, learning_rate

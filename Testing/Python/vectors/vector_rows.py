@@ -1,7 +1,7 @@
 """Reading the input -> expected rows that a vector test checks.
 
-``$CARDIOPRECISION_VECTORS/<set>*.csv`` is read (default ``Testing/Data/vectors``). A row that the test does not know, or
-that it leaves out, fails the test.
+``$CARDIOPRECISION_VECTORS/<set>*.csv`` is read (default ``Testing/Data/vectors``). A row that the test does not know
+fails the test.
 """
 
 from __future__ import annotations
