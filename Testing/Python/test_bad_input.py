@@ -97,15 +97,15 @@ def test_nan_volume(refused, tmp_path, suffix):
     import SimpleITK as sitk
 
     path = tmp_path / f"cine.{suffix}"
-    frames = np.full((6, 64, 64, 5), np.nan, np.float32)
+    frames = np.random.default_rng(0).uniform(0, 900, (6, 64, 64, 5)).astype(np.float32)
+    frames[3, 20, 20, 2] = np.nan
     if suffix == "nrrd":
         image = sitk.GetImageFromArray(frames.transpose(0, 3, 2, 1), isVector=False)
         image.SetSpacing((1.4, 1.4, 8.0, 40.0))
         sitk.WriteImage(image, str(path))
     else:
         write_nifti(path, frames, oblique_affine(), 40.0)
-    # The NIfTI library turns NaN into 0 before anyone can see it.
-    assert ("finite" if suffix == "nrrd" else "same value") in refused(path)
+    assert "NaN" in refused(path)
 
 
 def test_two_by_two(refused, tmp_path):
