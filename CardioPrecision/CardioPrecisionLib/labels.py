@@ -77,7 +77,7 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _meaning(stored: StoredSegment, segments: tuple[Segment, ...]) -> int | None:
+def meaning_of(stored: StoredSegment, segments: tuple[Segment, ...]) -> int | None:
     """Our value for a stored segment: by terminology first, then by name."""
     name = _letters(stored.name)
     by_name = next((s for s in segments if name == _letters(s.name) or name in _NAMES.get(s.type.value, ())), None)
@@ -93,7 +93,7 @@ def _meaning(stored: StoredSegment, segments: tuple[Segment, ...]) -> int | None
 def _slicer(array: Array, header: dict[str, str], segments: tuple[Segment, ...], path: Path,
             warnings: list[str]) -> Array:
     """A ``.seg.nrrd`` as one frame of our labels; where segments overlap, a cavity wins over the wall around it."""
-    meanings = [(s, _meaning(s, segments)) for s in stored_segments(header)]
+    meanings = [(s, meaning_of(s, segments)) for s in stored_segments(header)]
     names = ", ".join(s.name for s in segments)
     if not any(value for _, value in meanings):
         raise InputError(f"{path}: none of its segments is one of {names}, by terminology or by name.")

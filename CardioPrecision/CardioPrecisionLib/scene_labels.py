@@ -126,7 +126,7 @@ def _meaning(segment: Any, segments: tuple[Segment, ...]) -> int | None:
     parts = str(segment.GetTerminology() or "").split("~")
     coded = parts[2].split("^") if len(parts) > 2 else []
     code = Code(*coded[:3]) if len(coded) >= 3 and coded[1] else None
-    return label_files._meaning(StoredSegment(segment.GetName() or "", 0, 0, code), segments)
+    return label_files.meaning_of(StoredSegment(segment.GetName() or "", 0, 0, code), segments)
 
 
 def _paste(target: Array, labels: Array, source: Array, affine: Array, values: dict[int, int]) -> None:
