@@ -24,6 +24,8 @@ from .volumes import _relabel, frame_volumes
 log = logging.getLogger(__name__)
 STRUCTURES = {"RV": RV, "MYO": MYOCARDIUM, "LV": LV}
 PHASES = ("ED", "ES")
+#: With fifteen patients, a conformal interval of 90 % would be that of the worst patient; 80 % is the third worst.
+LEVEL = 0.8
 
 
 def dice(a: Array, b: Array) -> float:
@@ -71,7 +73,7 @@ def _from_volumes(v: Array) -> dict[str, float]:
     return quantities(v[0, 0], v[1, 0], v[0, 1], v[0, 2], v[1, 2])
 
 
-def summary(rows: Rows[dict[str, Any]], level: float = 0.9) -> dict[str, Any]:
+def summary(rows: Rows[dict[str, Any]], level: float = LEVEL) -> dict[str, Any]:
     """Means over patients, by diagnosis group and in all, and the calibration of the intervals."""
 
     def block(chosen: Rows[dict[str, Any]]) -> dict[str, Any]:

@@ -17,17 +17,17 @@ import numpy as np
 from CardioPrecisionLib.image import Array
 from numpy.typing import NDArray
 
-#: Floors that are added (in quadrature) to the spread: percent of the value for volumes and mass, points for EF.
+#: Errors that all members may share, added in quadrature to the spread: (percent of the value, mL or g or points).
 FLOORS = {
-    "lv_edv": 2.5,
-    "lv_esv": 4.0,
-    "lv_sv": 4.0,
-    "lv_ef": 1.5,
-    "lv_mass": 5.0,
-    "rv_edv": 4.0,
-    "rv_esv": 7.0,
-    "rv_sv": 7.0,
-    "rv_ef": 3.0,
+    "lv_edv": (2.5, 2.0),
+    "lv_esv": (4.0, 3.0),
+    "lv_sv": (3.0, 3.0),
+    "lv_ef": (0.0, 1.5),
+    "lv_mass": (5.0, 3.0),
+    "rv_edv": (4.0, 3.0),
+    "rv_esv": (5.0, 5.0),
+    "rv_sv": (5.0, 5.0),
+    "rv_ef": (0.0, 3.0),
 }
 
 
@@ -59,9 +59,9 @@ def quantities(lv_ed: Any, lv_es: Any, myocardium_ed: Any, rv_ed: Any, rv_es: An
 
 def scale(name: str, value: float, variants: NDArray[np.float64]) -> float:
     """Spread of the variants and the floor, in quadrature."""
-    floor = FLOORS[name] if name.endswith("_ef") else FLOORS[name] / 100 * abs(value)
+    percent, absolute = FLOORS[name]
     spread = float(np.std(variants)) if variants.size > 1 else 0.0
-    return math.hypot(spread, floor)
+    return math.hypot(spread, percent / 100 * value, absolute)
 
 
 def conformal_factor(errors: Sequence[float], scales: Sequence[float], level: float) -> float:

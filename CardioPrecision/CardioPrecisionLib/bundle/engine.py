@@ -134,7 +134,8 @@ class SliceEngine:
         self.channels = 2 * self.context + 1
         self.names = [name for name, _ in members]
         try:
-            self._networks = [fused(network, self.channels) for _, network in members]
+            self._networks = [fused(network, self.channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                              for _, network in members]
             self._bytes_per_pixel = max(memory.bytes_per_pixel(n, self.channels) for n in self._networks)
         except (RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"Bundle {bundle.name}: its network does not take {self.channels} channels in 2-D "
