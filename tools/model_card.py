@@ -87,8 +87,8 @@ def tables(summary: dict[str, Any]) -> str:
                 ["measurement", "mean abs. error", "bias", "relative", "interval factor", "left-out coverage"],
                 error_rows,
             ),
-            f"Intervals are nominally {100 * intervals['level']:.0f} %, calibrated on these "
-            f"{intervals['patients']} patients; the last column is the share of patients inside the interval that the other patients give.",
+            f"Intervals are nominally {100 * intervals['level']:.0f} %, calibrated on these {intervals['patients']} "
+            "patients; the last column is the share of patients inside the interval that the other patients give.",
         ]
     )
 
