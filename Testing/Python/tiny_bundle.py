@@ -45,7 +45,7 @@ def make(root: Path, members: dict[str, dict[str, torch.Tensor]] | None = None, 
         (root / folder).mkdir(parents=True, exist_ok=True)
     inference = {"imports": ["$import CardioPrecisionLib.bundle.run as engine"], "bundle_root": ".",
                  "input": "in.nii.gz", "output": "out.nii.gz", **dict.fromkeys(members, definition),
-                 "run": ["$engine.segment_file(@bundle_root, @input, @output, 'cpu')"], **(config or {})}
+                 "run": ["$engine.segment_file(@bundle_root, @input, @output, 'cpu', 'float32')"], **(config or {})}
     (root / "configs" / "inference.yaml").write_text(yaml.safe_dump(inference), encoding="utf-8")
     for name, weights in members.items():
         torch.save(weights, root / "models" / f"{name}.pt")

@@ -88,9 +88,13 @@ class Lattice:
         return Window(self, (lo[0], lo[1]), (hi[0] - lo[0], hi[1] - lo[1]))
 
     def window_of_box(self, box: tuple[int, int, int, int]) -> Window:
-        """The smallest window that covers the pixels ``i0 <= i < i1``, ``j0 <= j < j1``."""
-        edges = [self.to_lattice(axis, np.array([box[2 * axis] - 0.5, box[2 * axis + 1] - 0.5])) for axis in (0, 1)]
-        return self.window((edges[0][0] + 0.5, edges[1][0] + 0.5), (edges[0][1] + 0.5, edges[1][1] + 0.5))
+        """The smallest window that answers for the pixels ``i0 <= i < i1``, ``j0 <= j < j1``.
+
+        For the `Window.box` of a window this is that window again.
+        """
+        ends = [np.floor(self.to_lattice(axis, np.array([box[2 * axis], box[2 * axis + 1] - 1])) + 0.5)
+                for axis in (0, 1)]
+        return self.window((ends[0][0], ends[1][0]), (ends[0][1] + 1, ends[1][1] + 1))
 
 
 class Window:
