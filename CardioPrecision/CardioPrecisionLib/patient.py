@@ -18,6 +18,7 @@ from typing import Any
 
 from .errors import InputError
 from .measurement import Patient
+from .settings import config_folder
 
 #: Ranges outside of which a value is a mistake, not a patient. Height down to a preterm newborn's.
 AGE_YEARS = (0.0, 120.0)
@@ -26,22 +27,11 @@ WEIGHT_KG = (0.3, 400.0)
 #: How far a header and an entered number may differ before the user hears of it.
 DISAGREEMENT = 0.05
 
-CONFIG_VARIABLE = "CARDIOPRECISION_CONFIG"
 _SECRET_FILE = "patient-key.secret"  # noqa: S105  (a file name)
 _SECRET_BYTES = 32
 
 
 # -- the key -----------------------------------------------------------------------------------------------------------
-def config_folder() -> Path:
-    """The user's configuration folder; ``$CARDIOPRECISION_CONFIG`` overrides it."""
-    override = os.environ.get(CONFIG_VARIABLE)
-    if override:
-        return Path(override)
-    import platformdirs
-
-    return Path(platformdirs.user_config_path("CardioPrecision", appauthor=False))
-
-
 def _read_secret(path: Path) -> bytes | None:
     try:
         secret = bytes.fromhex(path.read_text(encoding="ascii").strip())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from CardioPrecisionLib import settings
 from CardioPrecisionLib.bundle import licence, registry, safety
 from CardioPrecisionLib.errors import InputError
 from tiny_bundle import make, threshold_weights
@@ -24,7 +25,7 @@ UNET = {"_target_": "UNet", "spatial_dims": 2, "in_channels": 3, "out_channels":
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv(registry.FOLDER_VARIABLE, str(tmp_path / "bundles"))
-    monkeypatch.setenv(licence.CONFIG_VARIABLE, str(tmp_path / "config"))
+    monkeypatch.setenv(settings.CONFIG_VARIABLE, str(tmp_path / "config"))
     monkeypatch.delenv(licence.VARIABLE, raising=False)
     monkeypatch.setattr(licence, "_this_run", set())
 
@@ -136,7 +137,7 @@ def test_licence_by_environment(tmp_path, monkeypatch, value, accepted):
 def test_licence_where_the_home_is_read_only(tmp_path, monkeypatch):
     bundle = make(tmp_path / "bundles" / "tiny", restricted=True, licence="X")
     (tmp_path / "file").write_text("", encoding="utf-8")
-    monkeypatch.setenv(licence.CONFIG_VARIABLE, str(tmp_path / "file" / "below"))
+    monkeypatch.setenv(settings.CONFIG_VARIABLE, str(tmp_path / "file" / "below"))
     licence.accept("tiny")
     licence.require(bundle)
 

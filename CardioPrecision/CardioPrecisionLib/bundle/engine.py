@@ -127,6 +127,7 @@ class SliceEngine:
             low, high = s.get("intensity_percentiles", (0.5, 99.5))
             self.percentiles = (float(low), float(high))
             self.margin_mm = float(s.get("box_margin_mm", 20.0))
+            self.least = int(s.get("patch", 0))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Bundle {bundle.name}: the 'cardioprecision' section of configs/metadata.json is "
                              f"incomplete ({error}).") from None
@@ -279,7 +280,7 @@ class _Run:
                 stack = np.zeros((self.sequence.shape[2], *whole.size), bool)
                 for at, k in enumerate(k for _, slices in plan for k in slices):
                     stack[k] |= found[at]
-                window = locate.window_around(self.lattice, stack, self.engine.margin_mm)
+                window = locate.window_around(self.lattice, stack, self.engine.margin_mm, self.engine.least)
                 if window is not None:
                     return window
             return None

@@ -12,23 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..settings import config_folder
 from .registry import Bundle, list_bundles
 
 VARIABLE = "CARDIOPRECISION_ACCEPT_LICENSES"
-CONFIG_VARIABLE = "CARDIOPRECISION_CONFIG"
 OPTION = "--accept-license"
 _FILE = "licences.json"
 _this_run: set[tuple[str, str]] = set()  # where the user's folder cannot be written to
-
-
-def config_folder() -> Path:
-    """``$CARDIOPRECISION_CONFIG`` or the user's configuration folder."""
-    chosen = os.environ.get(CONFIG_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    from platformdirs import user_config_path
-
-    return user_config_path("CardioPrecision", appauthor=False)
 
 
 def _plain(text: str) -> str:

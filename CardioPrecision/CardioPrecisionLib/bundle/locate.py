@@ -34,15 +34,25 @@ def largest_component(foreground: np.ndarray) -> np.ndarray | None:
     return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
 
 
-def window_around(lattice: Lattice, foreground: np.ndarray, margin_mm: float) -> Window | None:
-    """The window around the largest connected part of ``(k, h, w)`` plus a margin; None where there is none."""
+def window_around(lattice: Lattice, foreground: np.ndarray, margin_mm: float, least: int = 0) -> Window | None:
+    """The window around the largest connected part of ``(k, h, w)`` plus a margin; None where there is none.
+
+    It measures at least `least` lattice points a side where the slice does: what a network says in a window smaller
+    than its training patch depends on where the window ends.
+    """
     part = largest_component(foreground)
     if part is None:
         return None
     inplane = part.any(axis=0)
-    rows, columns = np.flatnonzero(np.any(inplane, axis=1)), np.flatnonzero(np.any(inplane, axis=0))
     margin = margin_mm / lattice.step_mm
-    return lattice.window((rows[0] - margin, columns[0] - margin), (rows[-1] + 1 + margin, columns[-1] + 1 + margin))
+    lower, upper = [], []
+    for axis, n in enumerate(lattice.size):
+        at = np.flatnonzero(np.any(inplane, axis=1 - axis))
+        more = max(margin, (least - (at[-1] + 1 - at[0])) / 2)
+        start = min(max(at[0] - more, 0.0), max(n - (at[-1] + 1 - at[0] + 2 * more), 0.0))
+        lower.append(start)
+        upper.append(min(start + at[-1] + 1 - at[0] + 2 * more, n))
+    return lattice.window((lower[0], lower[1]), (upper[0], upper[1]))
 
 
 def sides_touched(window: Window, labels: torch.Tensor) -> tuple[bool, bool, bool, bool]:

@@ -64,6 +64,8 @@ class Augmentation:
     low_resolution: float = 2.5
     neighbour_dropout: float = 0.12
     context_only: float = 0.12  # share of patches taken anywhere in the slice
+    far: float = 0.3  # share of patches in which the object may lie near the edge or be cut by it
+    far_mm: float = 60.0
 
 
 def _largest(onehot: torch.Tensor) -> torch.Tensor:
@@ -130,7 +132,8 @@ class PatchSampler:
             centre = r.uniform(0, 1, 2) * shape
             shift = np.zeros(2)
         else:
-            shift = r.uniform(-a.shift_mm, a.shift_mm, 2) / np.array(stack.spacing)
+            reach = a.far_mm if r.random() < a.far else a.shift_mm
+            shift = r.uniform(-reach, reach, 2) / np.array(stack.spacing)
         angle = r.uniform(0, 2 * math.pi)
         scale = 2.0 ** r.uniform(-a.scale, a.scale)
         matrix = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
