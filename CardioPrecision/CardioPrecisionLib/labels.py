@@ -17,12 +17,42 @@ from .segfile import StoredSegment, is_seg_nrrd, stored_segments
 
 #: Names that readers give a structure (letters and digits only), by the SNOMED CT code of our segment.
 _NAMES: Mapping[str, tuple[str, ...]] = {
-    "87878005": ("lvcavity", "lv", "lvbloodpool", "leftventricle", "leftventricularcavity", "leftventriclecavity",
-                 "lvendo", "lvendocardium", "leftventricularbloodpool", "lvlumen", "lvc"),
-    "49848007": ("lvmyocardium", "myocardium", "myo", "lvm", "lvmyo", "leftventricularmyocardium",
-                 "leftventriclemyocardium", "lvwall"),
-    "53085002": ("rvcavity", "rv", "rvbloodpool", "rightventricle", "rightventricularcavity", "rightventriclecavity",
-                 "rvendo", "rvendocardium", "rightventricularbloodpool", "rvlumen", "rvc"),
+    "87878005": (
+        "lvcavity",
+        "lv",
+        "lvbloodpool",
+        "leftventricle",
+        "leftventricularcavity",
+        "leftventriclecavity",
+        "lvendo",
+        "lvendocardium",
+        "leftventricularbloodpool",
+        "lvlumen",
+        "lvc",
+    ),
+    "49848007": (
+        "lvmyocardium",
+        "myocardium",
+        "myo",
+        "lvm",
+        "lvmyo",
+        "leftventricularmyocardium",
+        "leftventriclemyocardium",
+        "lvwall",
+    ),
+    "53085002": (
+        "rvcavity",
+        "rv",
+        "rvbloodpool",
+        "rightventricle",
+        "rightventricularcavity",
+        "rightventriclecavity",
+        "rvendo",
+        "rvendocardium",
+        "rightventricularbloodpool",
+        "rvlumen",
+        "rvc",
+    ),
 }
 #: Other codes in use for the same structures: SNOMED CT myocardium as such, and the retired SNOMED-RT codes.
 _CODES = {"74281007": "49848007", "T-32020": "49848007", "T-32600": "87878005", "T-32500": "53085002"}
@@ -90,8 +120,9 @@ def meaning_of(stored: StoredSegment, segments: tuple[Segment, ...]) -> int | No
     return by_name.value if by_name else None
 
 
-def _slicer(array: Array, header: dict[str, str], segments: tuple[Segment, ...], path: Path,
-            warnings: list[str]) -> Array:
+def _slicer(
+    array: Array, header: dict[str, str], segments: tuple[Segment, ...], path: Path, warnings: list[str]
+) -> Array:
     """A ``.seg.nrrd`` as one frame of our labels; where segments overlap, a cavity wins over the wall around it."""
     meanings = [(s, meaning_of(s, segments)) for s in stored_segments(header)]
     names = ", ".join(s.name for s in segments)
@@ -112,8 +143,10 @@ def _slicer(array: Array, header: dict[str, str], segments: tuple[Segment, ...],
 
 def _lattice(ratio: Array) -> bool:
     """Whether a voxel-to-voxel matrix only permutes, flips and shifts by whole voxels."""
-    return bool(np.allclose(ratio, np.round(ratio), atol=_SAME_GRID_VOXELS / 10)
-                and np.allclose(np.abs(ratio[:3, :3]).sum(axis=0), 1, atol=1e-2))
+    return bool(
+        np.allclose(ratio, np.round(ratio), atol=_SAME_GRID_VOXELS / 10)
+        and np.allclose(np.abs(ratio[:3, :3]).sum(axis=0), 1, atol=1e-2)
+    )
 
 
 def _on_grid(labels: Array, affine: Array, data: Sequence | Image, path: Path, warnings: list[str]) -> Array:
@@ -134,11 +167,15 @@ def _on_grid(labels: Array, affine: Array, data: Sequence | Image, path: Path, w
     lost = 1.0 - float(((index > -0.75) & (index < np.array(shape) - 0.25)).all(axis=1).mean())
     size = "x".join(map(str, labels.shape[1:]))
     if lost > _LOST_FRACTION or after == 0:
-        raise InputError(f"{path}: {100 * lost:.0f} % of the labels ({size} voxels) lie outside of the image "
-                         f"({'x'.join(map(str, shape))} voxels). Are they of the same series?")
+        raise InputError(
+            f"{path}: {100 * lost:.0f} % of the labels ({size} voxels) lie outside of the image "
+            f"({'x'.join(map(str, shape))} voxels). Are they of the same series?"
+        )
     if not _lattice(to_labels):
-        warnings.append(f"{path.name}: the labels are on another grid ({size} voxels) than the image and were moved "
-                        f"onto it (nearest neighbour; labelled volume {100 * (after / before - 1):+.1f} %).")
+        warnings.append(
+            f"{path.name}: the labels are on another grid ({size} voxels) than the image and were moved "
+            f"onto it (nearest neighbour; labelled volume {100 * (after / before - 1):+.1f} %)."
+        )
     return np.stack(frames)
 
 
@@ -156,16 +193,22 @@ def _frame_numbers(count: int, source: LabelSource, n_frames: int) -> list[int]:
         return list(range(n_frames))
     if count == 1:
         if len(given) != 1:
-            raise InputError(f"{where}: labels for one frame of an input with {n_frames}; say which one with either "
-                             "--ed-frame or --es-frame, or give labels for both, or for all frames.")
+            raise InputError(
+                f"{where}: labels for one frame of an input with {n_frames}; say which one with either "
+                "--ed-frame or --es-frame, or give labels for both, or for all frames."
+            )
         return given
     if count == 2:
         if len(given) != 2:
-            raise InputError(f"{where}: labels for two frames of an input with {n_frames}; say which ones with "
-                             "--ed-frame and --es-frame.")
+            raise InputError(
+                f"{where}: labels for two frames of an input with {n_frames}; say which ones with "
+                "--ed-frame and --es-frame."
+            )
         return given
-    raise InputError(f"{where}: labels for {count} frames of an input with {n_frames}; give labels for all frames, or "
-                     "for end-diastole and end-systole only.")
+    raise InputError(
+        f"{where}: labels for {count} frames of an input with {n_frames}; give labels for all frames, or "
+        "for end-diastole and end-systole only."
+    )
 
 
 def _swapped(labels: Array, segments: tuple[Segment, ...]) -> bool:
@@ -189,8 +232,9 @@ def _swapped(labels: Array, segments: tuple[Segment, ...]) -> bool:
     return touching[_RV] > 0.7 and touching[_LV] < 0.5
 
 
-def read_labels(source: LabelSource, data: Sequence | Image, segments: tuple[Segment, ...],
-                schemes: Mapping[str, Mapping[int, int]]) -> tuple[LabelMap, list[str], dict[str, Any]]:
+def read_labels(
+    source: LabelSource, data: Sequence | Image, segments: tuple[Segment, ...], schemes: Mapping[str, Mapping[int, int]]
+) -> tuple[LabelMap, list[str], dict[str, Any]]:
     """Read a reader's labels for an input.
 
     Labels for all frames, or for end-diastole and end-systole (or one of them) of a time-resolved input. Frames
@@ -248,12 +292,18 @@ def read_labels(source: LabelSource, data: Sequence | Image, segments: tuple[Seg
     key_frames = {name: frame - 1 for name, frame in named if frame is not None}
     for name, frame in key_frames.items():
         if frame not in filled:
-            raise InputError(f"{source.paths[0]}: there are no labels in frame {frame + 1}, which was named as "
-                             f"{name.upper()}.")
+            raise InputError(
+                f"{source.paths[0]}: there are no labels in frame {frame + 1}, which was named as {name.upper()}."
+            )
     if _swapped(labels[filled[0]], segments):
-        warnings.append("The myocardium surrounds what is labelled as right ventricle: left and right seem exchanged. "
-                        f"The labels were read with the scheme {source.scheme}.")
-    record = {"files": [path.name for path in source.paths], "scheme": source.scheme,
-              "frames": "all" if len(filled) == n_frames else [frame + 1 for frame in filled],
-              "voxel_hash": voxel_hash(labels, data.affine)}
+        warnings.append(
+            "The myocardium surrounds what is labelled as right ventricle: left and right seem exchanged. "
+            f"The labels were read with the scheme {source.scheme}."
+        )
+    record = {
+        "files": [path.name for path in source.paths],
+        "scheme": source.scheme,
+        "frames": "all" if len(filled) == n_frames else [frame + 1 for frame in filled],
+        "voxel_hash": voxel_hash(labels, data.affine),
+    }
     return LabelMap(labels, data.affine, segments, key_frames), warnings, record

@@ -92,13 +92,17 @@ class OutputFolder:
             return
         earlier = _earlier_files(path)
         if earlier is None:
-            raise InputError(f"{shown}: this folder holds other files and is not an earlier run; nothing was written. "
-                             "Choose a new or empty folder with -o.")
+            raise InputError(
+                f"{shown}: this folder holds other files and is not an earlier run; nothing was written. "
+                "Choose a new or empty folder with -o."
+            )
         foreign = sorted(present - earlier)
         if foreign:
-            raise InputError(f"{shown}: besides an earlier run this folder holds {foreign[0]}"
-                             f"{' and more' if len(foreign) > 1 else ''}; nothing was written. Move it or choose "
-                             "another folder with -o.")
+            raise InputError(
+                f"{shown}: besides an earlier run this folder holds {foreign[0]}"
+                f"{' and more' if len(foreign) > 1 else ''}; nothing was written. Move it or choose "
+                "another folder with -o."
+            )
 
     def __enter__(self) -> OutputFolder:
         self.check()
@@ -114,8 +118,9 @@ class OutputFolder:
             self.work = self._make_work()
         except OSError as error:
             self._remove_made()
-            raise InputError(f"{self.shown}: the output folder cannot be written ({error.strerror}); "
-                             "choose another one with -o.") from None
+            raise InputError(
+                f"{self.shown}: the output folder cannot be written ({error.strerror}); choose another one with -o."
+            ) from None
         return self
 
     def _make_work(self) -> Path:
@@ -174,8 +179,9 @@ class OutputFolder:
                 break
         self._made.clear()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.work != self.path:
             shutil.rmtree(self.work, ignore_errors=True)
         self._remove_made()
@@ -213,8 +219,15 @@ def _write_labels(folder: Path, labels: LabelMap, frame_ms: float | None) -> Non
         write_seg_nrrd(folder / file, array[frame], labels.affine, labels.segments)
 
 
-def write_run(folder: Path, title: str, result: Result, patient: Patient, record: run_record.RunRecord, *,
-              frame_ms: float | None = None) -> dict[str, Any]:
+def write_run(
+    folder: Path,
+    title: str,
+    result: Result,
+    patient: Patient,
+    record: run_record.RunRecord,
+    *,
+    frame_ms: float | None = None,
+) -> dict[str, Any]:
     """Write the files of a finished run.
 
     Parameters

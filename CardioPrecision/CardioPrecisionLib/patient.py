@@ -185,10 +185,19 @@ def patient_from_dicom(ds: Any) -> Patient:
 _YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False, "y": True, "n": False}
 #: Numeric clinical fields and the range in which a value can be true.
 NUMERIC_FIELDS: dict[str, tuple[float, float]] = {
-    "age_years": AGE_YEARS, "height_cm": HEIGHT_CM, "weight_kg": WEIGHT_KG,
-    "sbp_mmhg": (40, 300), "total_chol_mg_dl": (20, 1000), "total_chol_mmol_l": (0.5, 26),
-    "hdl_chol_mg_dl": (5, 300), "hdl_chol_mmol_l": (0.1, 8), "bmi_kg_m2": (8, 120),
-    "egfr_ckdepi2021_ml_min_173": (0, 250), "uacr_mg_g": (0, 30000), "hba1c_pct": (2, 25), "sdi_decile": (1, 10),
+    "age_years": AGE_YEARS,
+    "height_cm": HEIGHT_CM,
+    "weight_kg": WEIGHT_KG,
+    "sbp_mmhg": (40, 300),
+    "total_chol_mg_dl": (20, 1000),
+    "total_chol_mmol_l": (0.5, 26),
+    "hdl_chol_mg_dl": (5, 300),
+    "hdl_chol_mmol_l": (0.1, 8),
+    "bmi_kg_m2": (8, 120),
+    "egfr_ckdepi2021_ml_min_173": (0, 250),
+    "uacr_mg_g": (0, 30000),
+    "hba1c_pct": (2, 25),
+    "sdi_decile": (1, 10),
     "cac_agatston": (0, 20000),
 }
 YES_NO_FIELDS = ("bp_treated", "statin", "diabetes", "current_smoker")
@@ -212,8 +221,10 @@ def _rows_of_csv(text: str, path: Path) -> dict[str, Any]:
     delimiter = max(",;\t", key=first_line.count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
     if len(rows) != 2:
-        raise InputError(f"{path}: a clinical CSV has one header line and one row of values; "
-                         f"this one has {max(len(rows) - 1, 0)} rows of values.")
+        raise InputError(
+            f"{path}: a clinical CSV has one header line and one row of values; "
+            f"this one has {max(len(rows) - 1, 0)} rows of values."
+        )
     header = [name.strip() for name in rows[0]]
     if len(set(header)) != len(header):
         twice = sorted({name for name in header if header.count(name) > 1})
@@ -280,8 +291,9 @@ def read_clinical(path: str | Path) -> Clinical:
         text = content.decode("utf-8-sig")
         values = json.loads(text) if path.suffix.lower() == ".json" else _rows_of_csv(text, path)
     except (UnicodeDecodeError, json.JSONDecodeError, csv.Error):
-        raise InputError(f"{path}: a clinical file is a JSON object or a CSV with one row of values, "
-                         "in UTF-8; this is neither.") from None
+        raise InputError(
+            f"{path}: a clinical file is a JSON object or a CSV with one row of values, in UTF-8; this is neither."
+        ) from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: a clinical JSON file holds one object of field names and values.")
     known = {*NUMERIC_FIELDS, *YES_NO_FIELDS, *TEXT_FIELDS, "sex", "study_date"}
@@ -297,15 +309,21 @@ def read_clinical(path: str | Path) -> Clinical:
             unknown.append(name)
         fields[name] = _checked(name, value, path)
     warnings = [f"The clinical file's field {name} is not known here and was ignored." for name in unknown]
-    own = {name: fields.pop(name) for name in ("sex", "age_years", "height_cm", "weight_kg", "study_date")
-           if name in fields}
+    own = {
+        name: fields.pop(name)
+        for name in ("sex", "age_years", "height_cm", "weight_kg", "study_date")
+        if name in fields
+    }
     return Clinical(Patient(**own), fields, warnings, hashlib.sha256(content).hexdigest())
 
 
 def merge(header: Patient, entered: Patient) -> tuple[Patient, list[str]]:
     """Header and entered values as one patient: what was entered wins, and a disagreement is a warning."""
-    titles = {"age_years": ("age", "years", 1.0), "height_cm": ("height", "cm", 0.0),
-              "weight_kg": ("weight", "kg", 0.0)}
+    titles = {
+        "age_years": ("age", "years", 1.0),
+        "height_cm": ("height", "cm", 0.0),
+        "weight_kg": ("weight", "kg", 0.0),
+    }
     warnings = []
     given = {name: value for name, value in asdict(entered).items() if value is not None}
     for name, value in given.items():
@@ -317,9 +335,12 @@ def merge(header: Patient, entered: Patient) -> tuple[Patient, list[str]]:
         elif name in titles:
             title, unit, least = titles[name]
             if abs(value - other) > max(DISAGREEMENT * abs(other), least):
-                warnings.append(f"The {title} was entered as {value:g} {unit}, the header says {other:g} {unit}; "
-                                "the entered value was used.")
+                warnings.append(
+                    f"The {title} was entered as {value:g} {unit}, the header says {other:g} {unit}; "
+                    "the entered value was used."
+                )
         elif name == "study_date":
-            warnings.append(f"The study date was entered as {value}, the header says {other}; "
-                            "the entered value was used.")
+            warnings.append(
+                f"The study date was entered as {value}, the header says {other}; the entered value was used."
+            )
     return replace(header, **given), warnings

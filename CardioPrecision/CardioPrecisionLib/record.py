@@ -24,8 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA = "cardioprecision/run/1"
-_PACKAGES = ("numpy", "scipy", "SimpleITK", "nibabel", "pydicom", "torch", "monai", "matplotlib", "jinja2",
-             "slicer-core")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "SimpleITK",
+    "nibabel",
+    "pydicom",
+    "torch",
+    "monai",
+    "matplotlib",
+    "jinja2",
+    "slicer-core",
+)
 
 
 def file_sha256(path: str | Path) -> str:
@@ -74,8 +84,14 @@ def git_state() -> dict[str, Any] | None:
         return None
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10,
-                              check=True, stdin=subprocess.DEVNULL).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        ).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "-uno"))}
@@ -104,8 +120,12 @@ def utc_now() -> str:
 def _model(facts: Mapping[str, Any]) -> dict[str, Any]:
     """A model's facts with name, version, sha256 and licence first."""
     more = dict(facts)
-    head = {"name": ("name", "bundle"), "version": ("version",), "sha256": ("sha256", "weights_sha256"),
-            "licence": ("licence",)}
+    head = {
+        "name": ("name", "bundle"),
+        "version": ("version",),
+        "sha256": ("sha256", "weights_sha256"),
+        "licence": ("licence",),
+    }
     found = {name: next((more.pop(key) for key in keys if key in more), None) for name, keys in head.items()}
     return {**found, **more}
 
@@ -168,9 +188,16 @@ class RunRecord:
         total = round(time.perf_counter() - self._clock, 3)
         document = {
             "schema": SCHEMA,
-            "software": {"name": "CardioPrecision", "version": __version__, "git": git_state(),
-                         "python": platform.python_version(), "platform": platform.platform(),
-                         "machine": platform.machine(), "cpus": os.cpu_count(), "packages": package_versions()},
+            "software": {
+                "name": "CardioPrecision",
+                "version": __version__,
+                "git": git_state(),
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "machine": platform.machine(),
+                "cpus": os.cpu_count(),
+                "packages": package_versions(),
+            },
             "analysis": self.analysis,
             "parameters": self.parameters,
             "command": self.command,

@@ -31,8 +31,17 @@ def _code_text(code: Code | None) -> str:
 
 def terminology_entry(segment: Segment) -> str:
     """A segment's terminology as Slicer serializes it: context, category, type, modifier, region context, region."""
-    return "~".join((_CONTEXT, _code_text(segment.category), _code_text(segment.type), _code_text(segment.modifier),
-                     _REGION_CONTEXT, "^^", "^^"))
+    return "~".join(
+        (
+            _CONTEXT,
+            _code_text(segment.category),
+            _code_text(segment.type),
+            _code_text(segment.modifier),
+            _REGION_CONTEXT,
+            "^^",
+            "^^",
+        )
+    )
 
 
 def segment_id(segment: Segment) -> str:

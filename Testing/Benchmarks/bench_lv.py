@@ -68,9 +68,26 @@ def run_engine(bundle: Any, frames: np.ndarray, affine: np.ndarray, threads: int
             start = time.perf_counter()
             found = engine.segment(sequence)
             seconds.append(time.perf_counter() - start)
-    return {"labels": found.labels, "load_seconds": load, "seconds": seconds, "memory": memory,
-            "record": {k: found.record[k] for k in ("device", "precision", "threads", "window", "lattice", "fallbacks",
-                                                    "seconds", "memory", "members")}}
+    return {
+        "labels": found.labels,
+        "load_seconds": load,
+        "seconds": seconds,
+        "memory": memory,
+        "record": {
+            k: found.record[k]
+            for k in (
+                "device",
+                "precision",
+                "threads",
+                "window",
+                "lattice",
+                "fallbacks",
+                "seconds",
+                "memory",
+                "members",
+            )
+        },
+    }
 
 
 def run_plain(bundle: Any, frames: np.ndarray, affine: np.ndarray, threads: int, repeat: int, device: str) -> dict:
@@ -120,8 +137,12 @@ def worker(args: argparse.Namespace) -> None:
     result = contestant(open_bundle(args.bundle, SHIPPED), frames, affine, args.threads, args.repeat, device)
     np.save(folder / f"{args.worker}.npy", result.pop("labels"))
     memory = result.pop("memory")
-    result |= {"seconds_best": min(result["seconds"]), "peak_mib": memory.peak / MIB,
-               "peak_above_start_mib": (memory.peak - memory.before) / MIB, "study_mib": frames.nbytes / MIB}
+    result |= {
+        "seconds_best": min(result["seconds"]),
+        "peak_mib": memory.peak / MIB,
+        "peak_above_start_mib": (memory.peak - memory.before) / MIB,
+        "study_mib": frames.nbytes / MIB,
+    }
     (folder / f"{args.worker}.json").write_text(json.dumps(result), encoding="utf-8")
 
 
@@ -149,8 +170,9 @@ def heart_only(labels: np.ndarray) -> np.ndarray:
 def import_seconds(code: str, times: int = 5) -> float:
     """Best of several fresh processes, without the start of Python itself."""
     script = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
-    runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-            for _ in range(times)]
+    runs = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(times)
+    ]
     return min(float(r.stdout) for r in runs)
 
 
@@ -160,8 +182,17 @@ def end_to_end(study: Path, threads: int) -> dict[str, Any]:
     if command is None:
         return {"skipped": "the command cardioprecision is not installed"}
     with tempfile.TemporaryDirectory() as folder:
-        run = [command, "lv-function", str(study), "-o", str(Path(folder) / "out"), "--device", "cpu",
-               "--threads", str(threads)]
+        run = [
+            command,
+            "lv-function",
+            str(study),
+            "-o",
+            str(Path(folder) / "out"),
+            "--device",
+            "cpu",
+            "--threads",
+            str(threads),
+        ]
         start = time.perf_counter()
         done = subprocess.run(run, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
@@ -201,25 +232,50 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         np.save(folder / "affine.npy", affine)
         results: dict[str, Any] = {}
         for who in ("engine", "plain"):
-            own = ["--worker", who, "--worker-folder", name, "--bundle", bundle, "--threads", str(args.threads),
-                   "--repeat", str(args.repeat), "--device", args.device]
+            own = [
+                "--worker",
+                who,
+                "--worker-folder",
+                name,
+                "--bundle",
+                bundle,
+                "--threads",
+                str(args.threads),
+                "--repeat",
+                str(args.repeat),
+                "--device",
+                args.device,
+            ]
             environment = os.environ | {"OMP_NUM_THREADS": str(args.threads), "PYTHONWARNINGS": "ignore"}
-            done = subprocess.run([sys.executable, __file__, *own], env=environment, capture_output=True, text=True,
-                                  check=False)
+            done = subprocess.run(
+                [sys.executable, __file__, *own], env=environment, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 raise SystemExit(f"{who}: {done.stderr.strip().splitlines()[-1]}")
             results[who] = json.loads((folder / f"{who}.json").read_text(encoding="utf-8"))
         engine, plain = (np.load(folder / f"{who}.npy") for who in ("engine", "plain"))
         whole = end_to_end(path, args.threads)
     return {
-        "study": title, "frames": int(frames.shape[0]), "shape": list(frames.shape[1:]), "dtype": str(frames.dtype),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-                    "load": os.getloadavg() if hasattr(os, "getloadavg") else None},
-        "threads": args.threads, **results, "dice": dice(engine, plain),
+        "study": title,
+        "frames": int(frames.shape[0]),
+        "shape": list(frames.shape[1:]),
+        "dtype": str(frames.dtype),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        },
+        "threads": args.threads,
+        **results,
+        "dice": dice(engine, plain),
         "dice_of_largest_part": dice(heart_only(engine), heart_only(plain)),
-        "speed_up": results["plain"]["seconds_best"] / results["engine"]["seconds_best"], "end_to_end": whole,
-        "import_seconds": {"CardioPrecisionLib": import_seconds("import CardioPrecisionLib"),
-                           "CardioPrecisionLib.fronts.cli": import_seconds("import CardioPrecisionLib.fronts.cli")}}
+        "speed_up": results["plain"]["seconds_best"] / results["engine"]["seconds_best"],
+        "end_to_end": whole,
+        "import_seconds": {
+            "CardioPrecisionLib": import_seconds("import CardioPrecisionLib"),
+            "CardioPrecisionLib.fronts.cli": import_seconds("import CardioPrecisionLib.fronts.cli"),
+        },
+    }
 
 
 def show(report: dict[str, Any]) -> None:
@@ -231,10 +287,12 @@ def show(report: dict[str, Any]) -> None:
     for column in ("", "this engine", "plain MONAI"):
         table.add_column(column, justify="left" if not column else "right")
     engine, plain = report["engine"], report["plain"]
-    for title, key, digits in (("inference, s", "seconds_best", 2),
-                               ("imports and loading the model, s", "load_seconds", 2),
-                               ("peak memory, MiB", "peak_mib", 0),
-                               ("peak above the start, MiB", "peak_above_start_mib", 0)):
+    for title, key, digits in (
+        ("inference, s", "seconds_best", 2),
+        ("imports and loading the model, s", "load_seconds", 2),
+        ("peak memory, MiB", "peak_mib", 0),
+        ("peak above the start, MiB", "peak_above_start_mib", 0),
+    ):
         table.add_row(title, f"{engine[key]:.{digits}f}", f"{plain[key]:.{digits}f}")
     table.add_row("precision", engine["record"]["precision"], "float32")
     console = Console()
@@ -244,8 +302,10 @@ def show(report: dict[str, Any]) -> None:
         agreement = ", ".join(f"label {c} {v:.4f}" for c, v in report[key].items())
         console.print(f"Dice between the two, {title}: {agreement or 'both are empty'}")
     whole = report["end_to_end"]
-    console.print("cardioprecision lv-function, from start to report: "
-                  + (f"{whole['seconds']:.1f} s" if "seconds" in whole else f"skipped, {whole['skipped']}"))
+    console.print(
+        "cardioprecision lv-function, from start to report: "
+        + (f"{whole['seconds']:.1f} s" if "seconds" in whole else f"skipped, {whole['skipped']}")
+    )
     console.print(", ".join(f"import {name}: {1000 * v:.0f} ms" for name, v in report["import_seconds"].items()))
 
 

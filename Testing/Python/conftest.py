@@ -56,7 +56,7 @@ def small_cine(tmp_path) -> Path:
 
     frames = np.zeros((4, 12, 10, 5), np.float32)
     for t, width in enumerate((5, 4, 2, 3)):
-        frames[t, 2:2 + width, 3:7, 1:4] = 1
+        frames[t, 2 : 2 + width, 3:7, 1:4] = 1
     path = tmp_path / "cine.nii.gz"
     write_nifti(path, frames, oblique_affine(), 40.0)
     return path

@@ -33,12 +33,20 @@ class Errors:
 def draw_geometry(rng: np.random.Generator, spacing_mm: float, offset: float, gap_mm: float = 0.0) -> Geometry:
     """Any orientation, flips, in-plane turn and shift; the base `offset` (0..1) of a slice distance beyond a border."""
     pixel = float(rng.uniform(1.2, 1.8))
-    return Geometry(pixel_mm=(pixel, pixel * float(rng.uniform(0.95, 1.05))), thickness_mm=spacing_mm - gap_mm,
-                    gap_mm=gap_mm, matrix=(176, 192), slices_above_base=2, base_offset_mm=offset * spacing_mm,
-                    rotation=random_rotation(rng), flips=tuple(bool(b) for b in rng.integers(0, 2, 3)),
-                    image_rotation_deg=float(rng.uniform(-180, 180)), heart_rotation_deg=float(rng.uniform(-30, 30)),
-                    heart_shift_mm=(float(rng.uniform(-9, 9)), float(rng.uniform(-9, 9))),
-                    center_ras_mm=tuple(float(c) for c in rng.uniform(-80, 80, 3)))
+    return Geometry(
+        pixel_mm=(pixel, pixel * float(rng.uniform(0.95, 1.05))),
+        thickness_mm=spacing_mm - gap_mm,
+        gap_mm=gap_mm,
+        matrix=(176, 192),
+        slices_above_base=2,
+        base_offset_mm=offset * spacing_mm,
+        rotation=random_rotation(rng),
+        flips=tuple(bool(b) for b in rng.integers(0, 2, 3)),
+        image_rotation_deg=float(rng.uniform(-180, 180)),
+        heart_rotation_deg=float(rng.uniform(-30, 30)),
+        heart_shift_mm=(float(rng.uniform(-9, 9)), float(rng.uniform(-9, 9))),
+        center_ras_mm=tuple(float(c) for c in rng.uniform(-80, 80, 3)),
+    )
 
 
 def counted(heart: CineHeart, geometry: Geometry) -> dict[str, float]:
@@ -47,8 +55,15 @@ def counted(heart: CineHeart, geometry: Geometry) -> dict[str, float]:
     labels = label_frames(heart, geometry, phases)
     voxel = abs(np.linalg.det(geometry.affine(heart)[:3, :3])) / 1000
     ed, es = ([np.count_nonzero(frame == value) * voxel for value in (1, 2, 3)] for frame in labels)
-    return {"lv_edv": ed[0], "lv_esv": es[0], "lv_mass": ed[1] * MYOCARDIAL_DENSITY, "rv_edv": ed[2], "rv_esv": es[2],
-            "lv_ef": 100 * (1 - es[0] / ed[0]), "rv_ef": 100 * (1 - es[2] / ed[2])}
+    return {
+        "lv_edv": ed[0],
+        "lv_esv": es[0],
+        "lv_mass": ed[1] * MYOCARDIAL_DENSITY,
+        "rv_edv": ed[2],
+        "rv_esv": es[2],
+        "lv_ef": 100 * (1 - es[0] / ed[0]),
+        "rv_ef": 100 * (1 - es[2] / ed[2]),
+    }
 
 
 def bounds_ml(heart: CineHeart, geometry: Geometry) -> dict[str, float]:
@@ -60,13 +75,26 @@ def bounds_ml(heart: CineHeart, geometry: Geometry) -> dict[str, float]:
     ed, es = heart.shape(heart.ed_phase), heart.shape(heart.ed_phase + (heart.es_start + heart.es_end) / 2)
     ml = 1.004 * geometry.spacing_mm / 2 / 1000
     whole = 0.5 * np.prod(geometry.pixel_mm) * geometry.spacing_mm / 1000 * geometry.count(heart)
-    areas = {"lv_edv": ed.endo_area, "lv_esv": es.endo_area, "rv_edv": ed.rv_area, "rv_esv": es.rv_area,
-             "lv_mass": (ed.epi_area - ed.endo_area) * MYOCARDIAL_DENSITY}
+    areas = {
+        "lv_edv": ed.endo_area,
+        "lv_esv": es.endo_area,
+        "rv_edv": ed.rv_area,
+        "rv_esv": es.rv_area,
+        "lv_mass": (ed.epi_area - ed.endo_area) * MYOCARDIAL_DENSITY,
+    }
     return {name: float(area * ml + whole) for name, area in areas.items()}
 
 
-def study(spacings: tuple[float, float], *, n: int = 50, seed: int = 0, on_border: bool = False,
-          es_on_border: bool = False, stratified: bool = True, default_heart: bool = False) -> Errors:
+def study(
+    spacings: tuple[float, float],
+    *,
+    n: int = 50,
+    seed: int = 0,
+    on_border: bool = False,
+    es_on_border: bool = False,
+    stratified: bool = True,
+    default_heart: bool = False,
+) -> Errors:
     """Label `n` hearts of all groups in random geometries and compare.
 
     Parameters
@@ -97,8 +125,10 @@ def study(spacings: tuple[float, float], *, n: int = 50, seed: int = 0, on_borde
 
 def report(title: str, errors: Errors) -> str:
     """One block of the table."""
-    lines = [f"\n{title} ({len(errors.ef_points)} studies)",
-             f"{'':10s}{'mean %':>9s}{'SD %':>8s}{'worst %':>9s}{'of bound':>10s}"]
+    lines = [
+        f"\n{title} ({len(errors.ef_points)} studies)",
+        f"{'':10s}{'mean %':>9s}{'SD %':>8s}{'worst %':>9s}{'of bound':>10s}",
+    ]
     for column, name in enumerate(NAMES):
         e = errors.volume_percent[:, column]
         worst = e[np.argmax(np.abs(e))]

@@ -161,10 +161,24 @@ def test_unwritable_output_folder(tmp_path, cine):
     locked = tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0o555)
-    command = [sys.executable, "-m", "CardioPrecisionLib.fronts.cli", "lv-function", str(cine), "-o",
-               str(locked / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120,
-                          preexec_fn=_without_override if root else None)
+    command = [
+        sys.executable,
+        "-m",
+        "CardioPrecisionLib.fronts.cli",
+        "lv-function",
+        str(cine),
+        "-o",
+        str(locked / "run"),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=120,
+        preexec_fn=_without_override if root else None,
+    )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("cardioprecision: ")
     assert "cannot be written (Permission denied)" in done.stderr
@@ -172,12 +186,18 @@ def test_unwritable_output_folder(tmp_path, cine):
     assert not list(locked.iterdir())
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    (("--clinical", "clinical.json"), "height_cm is 1.7; it must be from 25 to 250"),
-    (("--labels", "nowhere.nii.gz"), "nowhere.nii.gz"), (("--labels", "clinical.json"), "labels are read from"),
-    (("--labels", "small.nii.gz"), "small.nii.gz"),
-    (("--labels", "cine.nii.gz", "--label-scheme", "x"), "label-scheme"),
-    (("--device", "abacus"), "abacus"), (("--accept-license", "nonsense"), "nonsense")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--clinical", "clinical.json"), "height_cm is 1.7; it must be from 25 to 250"),
+        (("--labels", "nowhere.nii.gz"), "nowhere.nii.gz"),
+        (("--labels", "clinical.json"), "labels are read from"),
+        (("--labels", "small.nii.gz"), "small.nii.gz"),
+        (("--labels", "cine.nii.gz", "--label-scheme", "x"), "label-scheme"),
+        (("--device", "abacus"), "abacus"),
+        (("--accept-license", "nonsense"), "nonsense"),
+    ],
+)
 def test_bad_options(refused, tmp_path, cine, options, said):
     (tmp_path / "clinical.json").write_text('{"height_cm": 1.7}')
     write_nifti(tmp_path / "small.nii.gz", np.ones((4, 96, 96, 6), np.uint8)[:, :8], np.diag([1, 1, 1, 1.0]) * 900)

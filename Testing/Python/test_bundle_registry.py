@@ -76,8 +76,21 @@ def test_a_path_cannot_leave_the_bundle(tmp_path, path):
 
 def test_the_shipped_metadata_is_complete():
     metadata = json.loads((LV / "configs/metadata.json").read_text(encoding="utf-8"))
-    needed = {"version", "changelog", "monai_version", "pytorch_version", "numpy_version", "required_packages_version",
-              "task", "description", "authors", "copyright", "intended_use", "references", "network_data_format"}
+    needed = {
+        "version",
+        "changelog",
+        "monai_version",
+        "pytorch_version",
+        "numpy_version",
+        "required_packages_version",
+        "task",
+        "description",
+        "authors",
+        "copyright",
+        "intended_use",
+        "references",
+        "network_data_format",
+    }
     assert needed <= metadata.keys()
     own = metadata["cardioprecision"]
     data = metadata["network_data_format"]
@@ -101,8 +114,10 @@ def test_the_shipped_weights_are_those_of_the_metadata():
 
 
 def test_the_registry_imports_nothing_heavy():
-    code = ("import sys, CardioPrecisionLib.bundle.registry as r, CardioPrecisionLib.bundle.licence; r.list_bundles(); "
-            "print([m for m in ('torch', 'monai', 'numpy') if m in sys.modules])")
+    code = (
+        "import sys, CardioPrecisionLib.bundle.registry as r, CardioPrecisionLib.bundle.licence; r.list_bundles(); "
+        "print([m for m in ('torch', 'monai', 'numpy') if m in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert out.stdout.strip() == "[]"
 
@@ -126,8 +141,10 @@ def test_licence_is_asked_for_once_and_remembered(tmp_path, monkeypatch):
     assert not licence.is_accepted(changed)
 
 
-@pytest.mark.parametrize(("value", "accepted"), [("tiny", True), ("all", True), ("other, cc-by-nc-sa-4.0", True),
-                                                 ("other", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [("tiny", True), ("all", True), ("other, cc-by-nc-sa-4.0", True), ("other", False), ("", False)],
+)
 def test_licence_by_environment(tmp_path, monkeypatch, value, accepted):
     monkeypatch.setenv(licence.VARIABLE, value)
     bundle = make(tmp_path / "tiny", restricted=True, licence="CC BY-NC-SA 4.0")
@@ -155,27 +172,32 @@ def test_a_stranger_may_bring_a_network_of_the_list(tmp_path):
     weights = UNet(**{k: v for k, v in UNET.items() if k != "_target_"}).state_dict()
     for target in ("UNet", "monai.networks.nets.UNet", "monai.networks.nets.unet.UNet"):
         bundle = make(tmp_path / "unet", {"net": weights}, source="installed", definition=UNET | {"_target_": target})
-        (name, network), = safety.load_members(bundle)[0]
+        ((name, network),) = safety.load_members(bundle)[0]
         assert name == "net"
         assert isinstance(network, UNet)
 
 
-@pytest.mark.parametrize("definition", [
-    {"_target_": "os.system", "command": "touch {mark}"},
-    {"_target_": "evil.UNet"},
-    {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3},
-    UNET | {"act": "$__import__('pathlib').Path('{mark}').touch()"},
-    UNET | {"act": {"_target_": "pathlib.Path.touch", "self": "{mark}"}},
-    UNET | {"_requires_": "$__import__('pathlib').Path('{mark}').touch()"},
-    UNET | {"channels": "@channels"},
-    UNET | {"_mode_": "debug"},
-    "$__import__('pathlib').Path('{mark}').touch()",
-])
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"_target_": "os.system", "command": "touch {mark}"},
+        {"_target_": "evil.UNet"},
+        {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3},
+        UNET | {"act": "$__import__('pathlib').Path('{mark}').touch()"},
+        UNET | {"act": {"_target_": "pathlib.Path.touch", "self": "{mark}"}},
+        UNET | {"_requires_": "$__import__('pathlib').Path('{mark}').touch()"},
+        UNET | {"channels": "@channels"},
+        UNET | {"_mode_": "debug"},
+        "$__import__('pathlib').Path('{mark}').touch()",
+    ],
+)
 def test_a_hostile_definition_is_refused_and_runs_nothing(tmp_path, definition):
     mark = tmp_path / "mark"
     definition = json.loads(json.dumps(definition).replace("{mark}", str(mark)))
-    top = {"imports": [f"$__import__('pathlib').Path({str(mark)!r}).touch()"],
-           "channels": f"$__import__('pathlib').Path({str(mark)!r}).touch()"}
+    top = {
+        "imports": [f"$__import__('pathlib').Path({str(mark)!r}).touch()"],
+        "channels": f"$__import__('pathlib').Path({str(mark)!r}).touch()",
+    }
     weights = {"net": threshold_weights()}
     bundle = make(tmp_path / "evil", weights, source="installed", definition=definition, config=top)
     with pytest.raises(InputError, match="is not one of ours"):
@@ -210,7 +232,8 @@ def test_yaml_tags_of_a_stranger_are_not_followed(tmp_path):
     bundle = make(tmp_path / "evil", {"net": threshold_weights()}, source="installed", definition=UNET)
     mark = tmp_path / "mark"
     (bundle.root / "configs" / "inference.yaml").write_text(
-        f"net: !!python/object/apply:os.system ['touch {mark}']\n", encoding="utf-8")
+        f"net: !!python/object/apply:os.system ['touch {mark}']\n", encoding="utf-8"
+    )
     with pytest.raises(InputError, match="cannot be read"):
         safety.load_members(bundle)
     assert not mark.exists()

@@ -19,14 +19,24 @@ from conftest import REPOSITORY
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 #: A process with the test analysis in its list, as a user would start it.
-START = ("import sys; from CardioPrecisionLib.fronts import registry, cli; "
-         "registry.register('threshold', 'threshold_analysis:Threshold', 'Test.'); sys.exit(cli.main())")
+START = (
+    "import sys; from CardioPrecisionLib.fronts import registry, cli; "
+    "registry.register('threshold', 'threshold_analysis:Threshold', 'Test.'); sys.exit(cli.main())"
+)
 
 
 def run(*arguments, cwd=None, start=START, **environment):
     env = {**os.environ, "PYTHONPATH": HERE, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run([sys.executable, "-c", start, *map(str, arguments)], capture_output=True, text=True, env=env,
-                          cwd=cwd, encoding="utf-8", check=False, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", start, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=cwd,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
 
 
 def one_line(text):
@@ -93,14 +103,21 @@ def test_our_own_fault_is_1_and_v_shows_where(small_cine, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (("nonsense",), "No such command"), (("threshold",), "INPUT"), (("threshold", "x", "-o", "out"), "no such file"),
-    (("threshold", "x"), "output"), (("threshold", "x", "-o", "out", "--nonsense"), "--nonsense"),
-    (("threshold", "x", "-o", "out", "--above", "wide"), "--above"),
-    (("threshold", HERE, "-o", "out", "--above", "-5"), "must be from 0 to 1000"),
-    (("threshold", HERE, "-o", "out", "--ed-frame", "2"), "there are no --labels"),
-    (("threshold", HERE, "-o", "out", "--clinical", "none.json"), "none.json"),
-    (("models", "verify", "nonsense"), "nonsense")])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "No such command"),
+        (("threshold",), "INPUT"),
+        (("threshold", "x", "-o", "out"), "no such file"),
+        (("threshold", "x"), "output"),
+        (("threshold", "x", "-o", "out", "--nonsense"), "--nonsense"),
+        (("threshold", "x", "-o", "out", "--above", "wide"), "--above"),
+        (("threshold", HERE, "-o", "out", "--above", "-5"), "must be from 0 to 1000"),
+        (("threshold", HERE, "-o", "out", "--ed-frame", "2"), "there are no --labels"),
+        (("threshold", HERE, "-o", "out", "--clinical", "none.json"), "none.json"),
+        (("models", "verify", "nonsense"), "nonsense"),
+    ],
+)
 def test_usage_errors_are_2_and_one_line(tmp_path, threshold, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(tmp_path)
     assert cli.main(list(arguments)) == 2
@@ -131,9 +148,11 @@ def test_only_what_is_there(capsys):
 
 
 def test_start_is_light():
-    code = ("import sys; from CardioPrecisionLib.fronts import cli; cli.main(['--version']); "
-            "heavy = {'torch', 'monai', 'SimpleITK', 'pydicom', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules); "
-            "sys.exit(f'imported {heavy}' if heavy else 0)")
+    code = (
+        "import sys; from CardioPrecisionLib.fronts import cli; cli.main(['--version']); "
+        "heavy = {'torch', 'monai', 'SimpleITK', 'pydicom', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
     done = run(start=code)
     assert done.returncode == 0, done.stderr
 
@@ -147,13 +166,35 @@ def test_clinical_and_labels(small_cine, tmp_path):
     for name in ("ed", "es"):
         write_nifti(tmp_path / f"{name}.nii.gz", labels, oblique_affine())
     (tmp_path / "clinical.json").write_text('{"sex": "F", "height_cm": 170, "weight_kg": 70, "hobby": "chess"}')
-    done = run("threshold", small_cine, "-o", tmp_path / "run", "--clinical", tmp_path / "clinical.json", "--labels",
-               tmp_path / "ed.nii.gz", "--labels", tmp_path / "es.nii.gz", "--ed-frame", 1, "--es-frame", 3,
-               "--label-scheme", "acdc", "--json")
+    done = run(
+        "threshold",
+        small_cine,
+        "-o",
+        tmp_path / "run",
+        "--clinical",
+        tmp_path / "clinical.json",
+        "--labels",
+        tmp_path / "ed.nii.gz",
+        "--labels",
+        tmp_path / "es.nii.gz",
+        "--ed-frame",
+        1,
+        "--es-frame",
+        3,
+        "--label-scheme",
+        "acdc",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["patient"] == {"key": None, "sex": "female", "age_years": None, "height_cm": 170.0,
-                                   "weight_kg": 70.0, "study_date": None}
+    assert document["patient"] == {
+        "key": None,
+        "sex": "female",
+        "age_years": None,
+        "height_cm": 170.0,
+        "weight_kg": 70.0,
+        "study_date": None,
+    }
     assert any("hobby" in text for text in document["warnings"])
     run_record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run_record["clinical"]["fields"] == ["height_cm", "hobby", "sex", "weight_kg"]
@@ -256,13 +297,20 @@ def test_lv_function_on_dicom_with_a_readers_labels(tmp_path):
     patient = demo_patient()
     patient.write_dicom(tmp_path / "dicom")
     patient.sample.write_nifti(tmp_path / "cine.nii.gz", tmp_path / "labels.nii.gz")
-    done = run("lv-function", tmp_path / "dicom", "--labels", tmp_path / "labels.nii.gz", "-o", tmp_path / "run",
-               "--json")
+    done = run(
+        "lv-function", tmp_path / "dicom", "--labels", tmp_path / "labels.nii.gz", "-o", tmp_path / "run", "--json"
+    )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["warnings"] == []
-    assert document["patient"] | {"key": None} == {"key": None, "sex": "female", "age_years": 54.0, "height_cm": 168.0,
-                                                   "weight_kg": 66.0, "study_date": "2025-01-15"}
+    assert document["patient"] | {"key": None} == {
+        "key": None,
+        "sex": "female",
+        "age_years": 54.0,
+        "height_cm": 168.0,
+        "weight_kg": 66.0,
+        "study_date": "2025-01-15",
+    }
     found = {row["name"]: row["value"] for row in document["measurements"]}
     for name in ("lv_edv", "lv_esv", "lv_ef", "rv_edv", "lv_mass"):
         assert found[name] == pytest.approx(patient.sample.measurements[name], rel=0.03), name

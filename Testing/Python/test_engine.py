@@ -78,8 +78,9 @@ def test_labels_and_areas_on_any_spacing(engine, spacing):
 def test_an_oblique_twin_gives_the_same_bytes(engine):
     sequence, _ = cone((100, 90, 4), (1.2, 1.7, 9.0))
     a, b = 0.7, -0.4
-    rotation = (np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-                @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]]))
+    rotation = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]]) @ np.array(
+        [[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]]
+    )
     affine = np.eye(4)
     affine[:3, :3] = rotation @ sequence.affine[:3, :3] @ np.diag([1, -1, 1])
     affine[:3, 3] = (-40, 12, 300)
@@ -222,8 +223,15 @@ def unet_bundle(root, seed=0):
     """A bundle of a MONAI network with random weights: for properties that do not depend on the answer."""
     from monai.networks.nets import UNet
 
-    definition = {"spatial_dims": 2, "in_channels": 3, "out_channels": 4, "channels": [8, 16, 24], "strides": [2, 2],
-                  "num_res_units": 1, "norm": "BATCH"}
+    definition = {
+        "spatial_dims": 2,
+        "in_channels": 3,
+        "out_channels": 4,
+        "channels": [8, 16, 24],
+        "strides": [2, 2],
+        "num_res_units": 1,
+        "norm": "BATCH",
+    }
     torch.manual_seed(seed)
     network = UNet(**definition)
     network.train()
@@ -249,8 +257,11 @@ def test_settings_are_restored(engine):
     engine.segment(cone(frames=1)[0])
     with precision.settings(1, True, "cuda"):
         assert torch.are_deterministic_algorithms_enabled()
-    assert before == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
-                      torch.is_inference_mode_enabled())
+    assert before == (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_inference_mode_enabled(),
+    )
 
 
 def test_progress_per_batch_and_cancel(bundle):
@@ -431,10 +442,15 @@ def test_the_guard_refuses(engine):
     endless[0, 0, 0, 0] = np.inf
     hounsfield = np.where(good > 0, good, -1000).astype(np.int16)
     for sequence, words in (
-            (_volume(good, "CT"), "The image is CT"), (_volume(hounsfield, ""), "Hounsfield"),
-            (_volume(spoiled), "Frame 2 of 2 holds 1 voxels that are NaN"), (_volume(endless), "infinite"),
-            (_volume(good[:, :2, :2]), "2 x 2"), (_volume(np.full_like(good, 7)), "constant"),
-            (_volume(good.astype(np.complex64)), "complex64"), (_volume(good, spacing=(9.0, 9.0, 9.0)), "9 x 9 mm")):
+        (_volume(good, "CT"), "The image is CT"),
+        (_volume(hounsfield, ""), "Hounsfield"),
+        (_volume(spoiled), "Frame 2 of 2 holds 1 voxels that are NaN"),
+        (_volume(endless), "infinite"),
+        (_volume(good[:, :2, :2]), "2 x 2"),
+        (_volume(np.full_like(good, 7)), "constant"),
+        (_volume(good.astype(np.complex64)), "complex64"),
+        (_volume(good, spacing=(9.0, 9.0, 9.0)), "9 x 9 mm"),
+    ):
         with pytest.raises(InputError, match=words) as caught:
             engine.segment(sequence)
         assert "\n" not in str(caught.value)
@@ -452,8 +468,20 @@ def test_the_bundle_runs_with_monai(bundle, engine, tmp_path):
     pytest.importorskip("fire")
     sequence, _ = cone(frames=2)
     write_nifti(tmp_path / "in.nii.gz", np.stack(list(sequence)), sequence.affine)
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml",
-               "--input", str(tmp_path / "in.nii.gz"), "--output", str(tmp_path / "out.nii.gz")]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "monai.bundle",
+        "run",
+        "--config_file",
+        "configs/inference.yaml",
+        "--input",
+        str(tmp_path / "in.nii.gz"),
+        "--output",
+        str(tmp_path / "out.nii.gz"),
+    ]
     subprocess.run(command, cwd=bundle.root, check=True, capture_output=True, timeout=300)
     labels, affine, _ = read_frames(tmp_path / "out.nii.gz")
     np.testing.assert_allclose(affine, sequence.affine)

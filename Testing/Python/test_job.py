@@ -27,7 +27,8 @@ def child_folder(tmp_path):
     (folder / "sitecustomize.py").write_text(
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "from CardioPrecisionLib.fronts import registry\n"
-        "registry.register('threshold', 'threshold_analysis:Threshold', 'Test.')\n")
+        "registry.register('threshold', 'threshold_analysis:Threshold', 'Test.')\n"
+    )
     return str(folder)
 
 
@@ -66,20 +67,35 @@ def test_stdout_holds_json_lines_only(small_cine, tmp_path, child_folder):
     job = {"schema": job_module.SCHEMA, **described(small_cine, tmp_path, parameters={"mode": "noisy"})}
     (tmp_path / "site" / "job.json").write_text(json.dumps(job))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([child_folder, *module_folders()])}
-    done = subprocess.run([sys.executable, "-m", "CardioPrecisionLib.fronts.job", str(tmp_path / "site" / "job.json")],
-                          capture_output=True, text=True, env=env, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "CardioPrecisionLib.fronts.job", str(tmp_path / "site" / "job.json")],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert all(json.loads(line)["event"] for line in done.stdout.splitlines())
     assert "a library prints" in done.stderr
 
 
-@pytest.mark.parametrize(("change", "code", "said"), [
-    ({"inputs": {"image": "/none"}}, 2, "no such file"), ({"inputs": {"other": "/"}}, 2, "no input 'other'"),
-    ({"inputs": {}}, 2, "inputs"), ({"analysis": "other"}, 2, "no analysis"), ({"more": 1}, 2, "more"),
-    ({"parameters": {"depth": 3}}, 2, "no parameter depth"), ({"parameters": {"above": -1}}, 2, "from 0 to 1000"),
-    ({"parameters": {"mode": "crash"}}, 1, "RuntimeError: something broke inside"),
-    ({"clinical": "/none.json"}, 2, "none.json"), ({"labels": {"paths": ["/none.nii.gz"]}}, 2, "no such file"),
-    ({"accept_licenses": ["nonsense"]}, 2, "nonsense")])
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"inputs": {"image": "/none"}}, 2, "no such file"),
+        ({"inputs": {"other": "/"}}, 2, "no input 'other'"),
+        ({"inputs": {}}, 2, "inputs"),
+        ({"analysis": "other"}, 2, "no analysis"),
+        ({"more": 1}, 2, "more"),
+        ({"parameters": {"depth": 3}}, 2, "no parameter depth"),
+        ({"parameters": {"above": -1}}, 2, "from 0 to 1000"),
+        ({"parameters": {"mode": "crash"}}, 1, "RuntimeError: something broke inside"),
+        ({"clinical": "/none.json"}, 2, "none.json"),
+        ({"labels": {"paths": ["/none.nii.gz"]}}, 2, "no such file"),
+        ({"accept_licenses": ["nonsense"]}, 2, "nonsense"),
+    ],
+)
 def test_error(small_cine, tmp_path, child_folder, change, code, said):
     last, _ = child({**described(small_cine, tmp_path), **change}, child_folder)
     assert last["event"] == "error"
@@ -111,9 +127,13 @@ def stop_when(condition):
 def test_cancel_is_heard_and_leaves_nothing(small_cine, tmp_path, child_folder):
     events = []
     started = time.monotonic()
-    last = run_child(described(small_cine, tmp_path, parameters={"mode": "slow"}), events.append,
-                     stop_when(lambda: any(e.get("stage") == "Waiting" for e in events)), folders=[child_folder],
-                     grace_seconds=30)
+    last = run_child(
+        described(small_cine, tmp_path, parameters={"mode": "slow"}),
+        events.append,
+        stop_when(lambda: any(e.get("stage") == "Waiting" for e in events)),
+        folders=[child_folder],
+        grace_seconds=30,
+    )
     assert last == {"event": "cancelled"}
     assert time.monotonic() - started < 20
     assert not left(tmp_path)
@@ -122,8 +142,12 @@ def test_cancel_is_heard_and_leaves_nothing(small_cine, tmp_path, child_folder):
 def test_cancel_that_is_not_heard_kills(small_cine, tmp_path, child_folder):
     """An analysis that never looks: killed with what it started, and its temporary folder is removed."""
     partial = tmp_path.glob(".run.partial-*")
-    last, _ = child(described(small_cine, tmp_path, parameters={"mode": "deaf"}), child_folder,
-                    stop_when(lambda: list(tmp_path.glob(".run.partial-*"))), grace_seconds=0.5)
+    last, _ = child(
+        described(small_cine, tmp_path, parameters={"mode": "deaf"}),
+        child_folder,
+        stop_when(lambda: list(tmp_path.glob(".run.partial-*"))),
+        grace_seconds=0.5,
+    )
     assert last == {"event": "cancelled"}
     assert not list(partial)
     assert not left(tmp_path)
@@ -132,8 +156,12 @@ def test_cancel_that_is_not_heard_kills(small_cine, tmp_path, child_folder):
 def test_cancel_keeps_an_earlier_run(small_cine, tmp_path, child_folder):
     child(described(small_cine, tmp_path), child_folder)
     before = (tmp_path / "run" / "run.json").read_bytes()
-    last, _ = child(described(small_cine, tmp_path, parameters={"mode": "slow"}), child_folder,
-                    stop_when(lambda: list(tmp_path.glob(".run.partial-*"))), grace_seconds=30)
+    last, _ = child(
+        described(small_cine, tmp_path, parameters={"mode": "slow"}),
+        child_folder,
+        stop_when(lambda: list(tmp_path.glob(".run.partial-*"))),
+        grace_seconds=30,
+    )
     assert last == {"event": "cancelled"}
     assert (tmp_path / "run" / "run.json").read_bytes() == before
     assert left(tmp_path) == ["run"]
@@ -158,8 +186,17 @@ def test_interpreter_that_cannot_run_it(small_cine, tmp_path, child_folder):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_on_the_command_line(small_cine, tmp_path, child_folder, number):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([child_folder, *module_folders()])}
-    command = [sys.executable, "-m", "CardioPrecisionLib.fronts.cli", "threshold", str(small_cine), "-o",
-               str(tmp_path / "run"), "--mode", "slow"]
+    command = [
+        sys.executable,
+        "-m",
+        "CardioPrecisionLib.fronts.cli",
+        "threshold",
+        str(small_cine),
+        "-o",
+        str(tmp_path / "run"),
+        "--mode",
+        "slow",
+    ]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watchdog = threading.Timer(60, process.kill)
     watchdog.start()

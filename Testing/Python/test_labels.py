@@ -17,7 +17,7 @@ AFFINE = oblique_affine(spacing=(1.5, 1.5, 8.0))
 
 def heart(shape=(20, 18, 4)):
     """A ring of myocardium around the LV cavity and an RV beside it, in our values."""
-    i, j = np.mgrid[:shape[0], :shape[1]]
+    i, j = np.mgrid[: shape[0], : shape[1]]
     radius = np.hypot(i - 8, j - 9)
     plane = np.where(radius < 3, 1, np.where(radius < 5, 2, np.where((i >= 13) & (i < 18) & (abs(j - 9) < 3), 3, 0)))
     labels = np.zeros(shape, np.uint8)
@@ -73,11 +73,18 @@ def test_ed_and_es_only(tmp_path):
     assert one.key_frames == {"es": 3}
 
 
-@pytest.mark.parametrize(("count", "named", "said"), [
-    (1, {}, "say which one"), (1, {"ed_frame": 1, "es_frame": 5}, "say which one"),
-    (2, {"ed_frame": 1}, "say which ones"),
-    (3, {"ed_frame": 1, "es_frame": 5}, "labels for 3 frames"), (1, {"ed_frame": 11}, "frames 1 to 10"),
-    (1, {"ed_frame": 0}, "frames 1 to 10"), (2, {"ed_frame": 2, "es_frame": 2}, "same frame")])
+@pytest.mark.parametrize(
+    ("count", "named", "said"),
+    [
+        (1, {}, "say which one"),
+        (1, {"ed_frame": 1, "es_frame": 5}, "say which one"),
+        (2, {"ed_frame": 1}, "say which ones"),
+        (3, {"ed_frame": 1, "es_frame": 5}, "labels for 3 frames"),
+        (1, {"ed_frame": 11}, "frames 1 to 10"),
+        (1, {"ed_frame": 0}, "frames 1 to 10"),
+        (2, {"ed_frame": 2, "es_frame": 2}, "same frame"),
+    ],
+)
 def test_frames_that_do_not_fit(tmp_path, count, named, said):
     path = write(tmp_path / "l.nii.gz", np.stack([heart()] * count))
     with pytest.raises(InputError, match=said):
@@ -131,11 +138,15 @@ def test_labels_of_another_place_or_size(tmp_path):
         read(LabelSource((write(tmp_path / "b.nii.gz", big),)), cine(1))
 
 
-@pytest.mark.parametrize(("array", "said"), [
-    (np.zeros((20, 18, 4), np.uint8), "none of the label values"),
-    (np.full((20, 18, 4), 7, np.uint8), "none of the label"),
-    (np.full((20, 18, 4), 0.5, np.float32), "whole numbers"),
-    (np.full((20, 18, 4), np.nan, np.float32), "whole numbers")])
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((20, 18, 4), np.uint8), "none of the label values"),
+        (np.full((20, 18, 4), 7, np.uint8), "none of the label"),
+        (np.full((20, 18, 4), 0.5, np.float32), "whole numbers"),
+        (np.full((20, 18, 4), np.nan, np.float32), "whole numbers"),
+    ],
+)
 def test_no_labels(tmp_path, array, said):
     with pytest.raises(InputError, match=said):
         read(LabelSource((write(tmp_path / "l.nii.gz", array),)), cine(1))
@@ -165,11 +176,15 @@ def test_slicer_segmentation_by_terminology_and_name(tmp_path):
     shuffled = np.choose(heart(), (0, 5, 6, 4)).astype(np.uint8)
     shuffled[0, 0, 0] = 9
     wrong = Code("SCT", "85756007", "Tissue")
-    stored = tuple(type(s)(v, name, s.color, s.category, kind) for s, v, name, kind in (
-        (SEGMENTS[0], 5, "something", SEGMENTS[0].type),  # by code
-        (SEGMENTS[1], 6, "LV Myo", SEGMENTS[0].type),     # the chamber's code, but a wall by name
-        (SEGMENTS[2], 4, "Right ventricle", wrong),       # by name
-        (SEGMENTS[2], 9, "Scribble", wrong)))
+    stored = tuple(
+        type(s)(v, name, s.color, s.category, kind)
+        for s, v, name, kind in (
+            (SEGMENTS[0], 5, "something", SEGMENTS[0].type),  # by code
+            (SEGMENTS[1], 6, "LV Myo", SEGMENTS[0].type),  # the chamber's code, but a wall by name
+            (SEGMENTS[2], 4, "Right ventricle", wrong),  # by name
+            (SEGMENTS[2], 9, "Scribble", wrong),
+        )
+    )
     path = tmp_path / "l.seg.nrrd"
     write_seg_nrrd(path, shuffled, AFFINE, stored)
     found, warnings, _ = read(LabelSource((path,), ed_frame=2), cine(3))

@@ -85,9 +85,17 @@ def test_empty_folder_is_used(tmp_path):
     assert (tmp_path / "run" / "run.json").is_file()
 
 
-@pytest.mark.parametrize("files", [
-    {"thesis.docx": "x"}, {"run.json": "{}"}, {"run.json": "not json"}, {"run.json": '{"schema": "other/run/1"}'},
-    {"run.json": "[1]"}, {"run.json": '{"schema": "cardioprecision/run/1"}'}])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"thesis.docx": "x"},
+        {"run.json": "{}"},
+        {"run.json": "not json"},
+        {"run.json": '{"schema": "other/run/1"}'},
+        {"run.json": "[1]"},
+        {"run.json": '{"schema": "cardioprecision/run/1"}'},
+    ],
+)
 def test_foreign_folder_is_refused(tmp_path, files):
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -182,15 +190,35 @@ def test_link_to_a_folder_stays_a_link(tmp_path):
 def result(frames=4):
     labels = np.zeros((frames, 6, 5, 3), np.uint8)
     for t in range(frames):
-        labels[t, :2 + t % 2, 1:4, 1] = 1
+        labels[t, : 2 + t % 2, 1:4, 1] = 1
     labels[:, 4, 4, 2] = 3
-    rows = Measurements([Measurement("lv_edv", np.float32(10.5), "mL", low=9, high=12, level=0.9),
-                         Measurement.missing("lv_ef", "%", "One phase only.")])
-    return Result(rows, LabelMap(labels, oblique_affine(), SEGMENTS, {"ed": frames - 1, "es": 0} if frames > 1 else {}),
-                  [Table("volume_curve", "Volume", {"frame": [1, 2], "ml": [10.5, None]})], [], ["Look here."],
-                  {"model": {"bundle": "b", "version": "1", "weights_sha256": {"w.pt": "0" * 64}, "licence": "CC0",
-                             "device": "cpu", "precision": "bfloat16", "fallbacks": []},
-                   "seconds": {"segment": np.float64(1.5)}, "other": np.arange(2), "nan": float("nan")})
+    rows = Measurements(
+        [
+            Measurement("lv_edv", np.float32(10.5), "mL", low=9, high=12, level=0.9),
+            Measurement.missing("lv_ef", "%", "One phase only."),
+        ]
+    )
+    return Result(
+        rows,
+        LabelMap(labels, oblique_affine(), SEGMENTS, {"ed": frames - 1, "es": 0} if frames > 1 else {}),
+        [Table("volume_curve", "Volume", {"frame": [1, 2], "ml": [10.5, None]})],
+        [],
+        ["Look here."],
+        {
+            "model": {
+                "bundle": "b",
+                "version": "1",
+                "weights_sha256": {"w.pt": "0" * 64},
+                "licence": "CC0",
+                "device": "cpu",
+                "precision": "bfloat16",
+                "fallbacks": [],
+            },
+            "seconds": {"segment": np.float64(1.5)},
+            "other": np.arange(2),
+            "nan": float("nan"),
+        },
+    )
 
 
 def written(folder, frames=4, **more):
@@ -203,8 +231,15 @@ def written(folder, frames=4, **more):
 def test_files_of_a_run(tmp_path):
     folder = written(tmp_path / "run")
     assert sorted(p.name for p in folder.iterdir()) == [
-        "measurements.csv", "measurements.json", "report.html", "run.json", "segmentation.nii.gz",
-        "segmentation.seg.nrrd", "segmentation_es.seg.nrrd", "volume_curve.csv"]
+        "measurements.csv",
+        "measurements.json",
+        "report.html",
+        "run.json",
+        "segmentation.nii.gz",
+        "segmentation.seg.nrrd",
+        "segmentation_es.seg.nrrd",
+        "volume_curve.csv",
+    ]
     document = json.loads((folder / "measurements.json").read_text())
     measurement.validate(document)
     assert document["measurements"][0]["value"] == 10.5

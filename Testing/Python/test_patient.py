@@ -32,19 +32,42 @@ def header(**values):
 
 
 def test_header():
-    ds = header(PatientID="X1", PatientSex="F", PatientAge="054Y", PatientSize="1.68", PatientWeight="66.5",
-                StudyDate="20250115", PatientName="Doe^Jane", PatientBirthDate="19700101")
+    ds = header(
+        PatientID="X1",
+        PatientSex="F",
+        PatientAge="054Y",
+        PatientSize="1.68",
+        PatientWeight="66.5",
+        StudyDate="20250115",
+        PatientName="Doe^Jane",
+        PatientBirthDate="19700101",
+    )
     patient = patient_from_dicom(ds)
     assert (patient.sex, patient.age_years, patient.height_cm, patient.weight_kg, patient.study_date) == (
-        "female", 54.0, 168.0, 66.5, "2025-01-15")
+        "female",
+        54.0,
+        168.0,
+        66.5,
+        "2025-01-15",
+    )
     assert "Doe" not in str(patient)
     assert "X1" not in str(patient)
     assert "1970" not in str(patient)
 
 
-@pytest.mark.parametrize(("size", "height", "warned"), [
-    ("1.75", 175.0, False), ("175", 175.0, True), ("0", None, False), ("", None, False), ("0.5", 50.0, False),
-    ("5.8", None, True), ("1750", None, True), ("-1", None, False)])
+@pytest.mark.parametrize(
+    ("size", "height", "warned"),
+    [
+        ("1.75", 175.0, False),
+        ("175", 175.0, True),
+        ("0", None, False),
+        ("", None, False),
+        ("0.5", 50.0, False),
+        ("5.8", None, True),
+        ("1750", None, True),
+        ("-1", None, False),
+    ],
+)
 def test_size_is_metres_or_a_mistake(size, height, warned):
     patient, warnings = read_dicom_patient(header(PatientSize=size))
     assert patient.height_cm == height
@@ -56,13 +79,21 @@ def test_weight(weight, expected):
     assert patient_from_dicom(header(PatientWeight=weight)).weight_kg == expected
 
 
-@pytest.mark.parametrize(("values", "age"), [
-    ({"PatientAge": "006M"}, 0.5), ({"PatientAge": "010D"}, 0.03), ({"PatientAge": "61"}, 61.0),
-    ({"PatientAge": "000Y", "PatientBirthDate": "19800520", "StudyDate": "20200519"}, 39.0),
-    ({"PatientBirthDate": "19800520", "StudyDate": "20200520"}, 40.0),
-    ({"PatientBirthDate": "20300101", "StudyDate": "20200520"}, None),
-    ({"PatientBirthDate": "18000101", "StudyDate": "20200520"}, None),
-    ({"PatientBirthDate": "19800520"}, None), ({"PatientAge": "abc"}, None), ({}, None)])
+@pytest.mark.parametrize(
+    ("values", "age"),
+    [
+        ({"PatientAge": "006M"}, 0.5),
+        ({"PatientAge": "010D"}, 0.03),
+        ({"PatientAge": "61"}, 61.0),
+        ({"PatientAge": "000Y", "PatientBirthDate": "19800520", "StudyDate": "20200519"}, 39.0),
+        ({"PatientBirthDate": "19800520", "StudyDate": "20200520"}, 40.0),
+        ({"PatientBirthDate": "20300101", "StudyDate": "20200520"}, None),
+        ({"PatientBirthDate": "18000101", "StudyDate": "20200520"}, None),
+        ({"PatientBirthDate": "19800520"}, None),
+        ({"PatientAge": "abc"}, None),
+        ({}, None),
+    ],
+)
 def test_age(values, age):
     with pydicom.config.disable_value_validation():
         assert patient_from_dicom(header(**values)).age_years == age
@@ -109,8 +140,16 @@ def test_no_key_where_the_secret_cannot_be_kept(monkeypatch, tmp_path):
 
 
 def test_clinical_json_and_csv_say_the_same(tmp_path):
-    values = {"age_years": 61, "sex": "F", "height_cm": 170.5, "weight_kg": 72, "sbp_mmhg": 132, "bp_med": "yes",
-              "favourite_colour": "blue", "statin": None}
+    values = {
+        "age_years": 61,
+        "sex": "F",
+        "height_cm": 170.5,
+        "weight_kg": 72,
+        "sbp_mmhg": 132,
+        "bp_med": "yes",
+        "favourite_colour": "blue",
+        "statin": None,
+    }
     as_json = tmp_path / "a.json"
     as_json.write_text(json.dumps(values))
     commas = tmp_path / "a.csv"
@@ -127,13 +166,22 @@ def test_clinical_json_and_csv_say_the_same(tmp_path):
         assert clinical.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ('{"height_cm": 1.75}', "height_cm is 1.75; it must be from 25 to 250"),
-    ('{"weight_kg": "heavy"}', "weight_kg must be a number from 0.3 to 400"),
-    ('{"age_years": NaN}', "age_years"), ('{"age_years": true}', "age_years must be a number"),
-    ('{"sex": "x"}', "sex must be male or female"), ('{"diabetes": "maybe"}', "diabetes must be yes or no"),
-    ('{"study_date": "15.1.2025"}', "YYYY-MM-DD"), ('{"bp_med": 1, "bp_treated": 1}', "given twice"),
-    ("[1, 2]", "one object"), ("{", "neither"), ('{"age_years": 1e999}', "age_years")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"height_cm": 1.75}', "height_cm is 1.75; it must be from 25 to 250"),
+        ('{"weight_kg": "heavy"}', "weight_kg must be a number from 0.3 to 400"),
+        ('{"age_years": NaN}', "age_years"),
+        ('{"age_years": true}', "age_years must be a number"),
+        ('{"sex": "x"}', "sex must be male or female"),
+        ('{"diabetes": "maybe"}', "diabetes must be yes or no"),
+        ('{"study_date": "15.1.2025"}', "YYYY-MM-DD"),
+        ('{"bp_med": 1, "bp_treated": 1}', "given twice"),
+        ("[1, 2]", "one object"),
+        ("{", "neither"),
+        ('{"age_years": 1e999}', "age_years"),
+    ],
+)
 def test_bad_clinical_json(tmp_path, text, said):
     path = tmp_path / "c.json"
     path.write_text(text)
@@ -141,9 +189,16 @@ def test_bad_clinical_json(tmp_path, text, said):
         read_clinical(path)
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("", "0 rows"), ("sex,age_years\n", "0 rows"), ("sex\nmale\nfemale\n", "2 rows"),
-    ("sex,sex\nmale,male\n", "more than"), ("sex,age_years\nmale\n", "2 columns")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "0 rows"),
+        ("sex,age_years\n", "0 rows"),
+        ("sex\nmale\nfemale\n", "2 rows"),
+        ("sex,sex\nmale,male\n", "more than"),
+        ("sex,age_years\nmale\n", "2 columns"),
+    ],
+)
 def test_bad_clinical_csv(tmp_path, text, said):
     path = tmp_path / "c.csv"
     path.write_text(text)

@@ -32,8 +32,15 @@ def test_volumes_are_the_integrals_of_the_areas(group: str, phase: float) -> Non
     for structure, expected in enumerate((truth.lv_ml, truth.lv_ml + truth.myocardium_ml, truth.rv_ml)):
         shape = heart.shape(phase)
         ends = [base + length for length in (shape.endo_length, shape.epi_length, shape.rv_length)]
-        integral = quad(lambda z, s=structure: float(heart.areas(phase, z)[s]), base, apex, points=ends,
-                        epsabs=1e-4, epsrel=1e-10, limit=200)[0]
+        integral = quad(
+            lambda z, s=structure: float(heart.areas(phase, z)[s]),
+            base,
+            apex,
+            points=ends,
+            epsabs=1e-4,
+            epsrel=1e-10,
+            limit=200,
+        )[0]
         assert integral / 1000 == pytest.approx(expected, rel=1e-6)
 
 
@@ -55,8 +62,19 @@ def test_volumes_are_those_of_the_solid(group: str) -> None:
 
 def test_measurements_follow_from_the_parameters() -> None:
     m = CineHeart().true_measurements()
-    expected = {"lv_edv": 150, "lv_esv": 60, "lv_sv": 90, "lv_ef": 60, "lv_mass": 110, "rv_edv": 164, "rv_esv": 74,
-                "rv_sv": 90, "rv_ef": 100 * 90 / 164, "heart_rate": 60000 / 900, "cardiac_output": 6.0}
+    expected = {
+        "lv_edv": 150,
+        "lv_esv": 60,
+        "lv_sv": 90,
+        "lv_ef": 60,
+        "lv_mass": 110,
+        "rv_edv": 164,
+        "rv_esv": 74,
+        "rv_sv": 90,
+        "rv_ef": 100 * 90 / 164,
+        "heart_rate": 60000 / 900,
+        "cardiac_output": 6.0,
+    }
     assert m == pytest.approx(expected, rel=1e-12)
 
 
@@ -132,12 +150,14 @@ def test_orientation_and_flips_change_no_number() -> None:
     heart, phases = CineHeart(), np.array([0.0, 0.36])
     plain = label_frames(heart, SMALL, phases)
     rng = np.random.default_rng(1)
-    twin_geometry = replace(SMALL, rotation=random_rotation(rng), flips=(True, False, True),
-                            center_ras_mm=(5.0, -90.0, 40.0))
+    twin_geometry = replace(
+        SMALL, rotation=random_rotation(rng), flips=(True, False, True), center_ras_mm=(5.0, -90.0, 40.0)
+    )
     twin = label_frames(heart, twin_geometry, phases)
     np.testing.assert_array_equal(twin, plain[:, ::-1, :, ::-1])
     assert abs(np.linalg.det(twin_geometry.affine(heart)[:3, :3])) == pytest.approx(
-        abs(np.linalg.det(SMALL.affine(heart)[:3, :3])))
+        abs(np.linalg.det(SMALL.affine(heart)[:3, :3]))
+    )
     # The same voxel of both is the same point of the patient, turned.
     index = np.array([30, 50, 4])
     ni, _, nk = plain.shape[1:]
@@ -158,7 +178,7 @@ def test_anatomy_lies_as_in_a_supine_patient() -> None:
     lv = labels == 1
     levels = np.nonzero(lv.any((0, 1)))[0]
     first, last = lv.copy(), lv.copy()
-    first[..., levels[0] + 1:], last[..., :levels[-1]] = False, False
+    first[..., levels[0] + 1 :], last[..., : levels[-1]] = False, False
     apex = centre(last) - centre(first)
     assert apex[0] < 0 < apex[1]
     assert apex[2] < 0
@@ -258,26 +278,46 @@ def test_dicom_carries_the_geometry(tmp_path: Path) -> None:
     files = [p for p in (tmp_path / "d").rglob("*") if p.is_file()]
     assert len(files) == 3 * sample.sequence.shape[2]
     lps = np.diag([-1.0, -1.0, 1.0])
-    positions = {tuple(np.round(lps @ (sample.sequence.affine @ [0, 0, k, 1])[:3], 2))
-                 for k in range(sample.sequence.shape[2])}
-    found = {tuple(np.round([float(v) for v in pydicom.dcmread(f, stop_before_pixels=True).ImagePositionPatient], 2))
-             for f in files}
+    positions = {
+        tuple(np.round(lps @ (sample.sequence.affine @ [0, 0, k, 1])[:3], 2)) for k in range(sample.sequence.shape[2])
+    }
+    found = {
+        tuple(np.round([float(v) for v in pydicom.dcmread(f, stop_before_pixels=True).ImagePositionPatient], 2))
+        for f in files
+    }
     assert np.allclose(sorted(found), sorted(positions), atol=0.02)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("change", [
-    {"lv_edv_ml": -1.0}, {"lv_esv_ml": 200.0}, {"rv_esv_ml": 200.0}, {"lv_mass_g": float("nan")},
-    {"base_descent_mm": 99.0}, {"es_start": 0.5, "es_end": 0.3}, {"lv_mass_g": 6.0, "apex_wall_mm": 30.0},
-    {"ed_phase": 1.5}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lv_edv_ml": -1.0},
+        {"lv_esv_ml": 200.0},
+        {"rv_esv_ml": 200.0},
+        {"lv_mass_g": float("nan")},
+        {"base_descent_mm": 99.0},
+        {"es_start": 0.5, "es_end": 0.3},
+        {"lv_mass_g": 6.0, "apex_wall_mm": 30.0},
+        {"ed_phase": 1.5},
+    ],
+)
 def test_impossible_hearts_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match="phantom: "):
         replace(CineHeart(), **change)
 
 
-@pytest.mark.parametrize("change", [
-    {"rotation": np.diag([1.0, 1.0, -1.0])}, {"rotation": np.zeros((2, 2))}, {"thickness_mm": 0.0}, {"matrix": (2, 2)},
-    {"n_slices": 0}, {"pixel_mm": (0.0, 1.0)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rotation": np.diag([1.0, 1.0, -1.0])},
+        {"rotation": np.zeros((2, 2))},
+        {"thickness_mm": 0.0},
+        {"matrix": (2, 2)},
+        {"n_slices": 0},
+        {"pixel_mm": (0.0, 1.0)},
+    ],
+)
 def test_impossible_geometries_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(InputError, match="phantom: "):
         Geometry(**change)  # type: ignore[arg-type]

@@ -12,8 +12,12 @@ from CardioPrecisionLib.segfile import read_seg_nrrd, stored_segments, terminolo
 from conftest import oblique_affine
 from threshold_analysis import SEGMENTS
 
-GRIDS = {"aligned": oblique_affine(degrees=(0, 0, 0)), "oblique": oblique_affine(),
-         "flipped": oblique_affine(degrees=(0, 0, 0), flip=(0,)), "oblique flipped": oblique_affine(flip=(0, 2))}
+GRIDS = {
+    "aligned": oblique_affine(degrees=(0, 0, 0)),
+    "oblique": oblique_affine(),
+    "flipped": oblique_affine(degrees=(0, 0, 0), flip=(0,)),
+    "oblique flipped": oblique_affine(flip=(0, 2)),
+}
 
 
 @pytest.fixture

@@ -85,11 +85,31 @@ class Threshold:
         if parameters.mode == "nothing":
             rows = Measurements([Measurement.missing("volume_max", "mL", "Asked for nothing.")])
         else:
-            rows = Measurements([Measurement("volume_max", max(volumes), "mL", low=max(volumes) * 0.9,
-                                             high=max(volumes) * 1.1, level=0.9, method="threshold")])
+            rows = Measurements(
+                [
+                    Measurement(
+                        "volume_max",
+                        max(volumes),
+                        "mL",
+                        low=max(volumes) * 0.9,
+                        high=max(volumes) * 1.1,
+                        level=0.9,
+                        method="threshold",
+                    )
+                ]
+            )
         key_frames = {"ed": int(np.argmax(volumes)), "es": int(np.argmin(volumes))}
-        return Result(rows, LabelMap(array, sequence.affine, SEGMENTS, key_frames),
-                      [Table("volume_curve", "Volume", {"frame": list(range(len(volumes))), "ml": volumes})],
-                      warnings=["A test warning."],
-                      record={"models": [], "device": "cpu", "precision": "float32", "fallbacks": [],
-                              "seconds": {"measure": 0.1}, "threshold": parameters.above})
+        return Result(
+            rows,
+            LabelMap(array, sequence.affine, SEGMENTS, key_frames),
+            [Table("volume_curve", "Volume", {"frame": list(range(len(volumes))), "ml": volumes})],
+            warnings=["A test warning."],
+            record={
+                "models": [],
+                "device": "cpu",
+                "precision": "float32",
+                "fallbacks": [],
+                "seconds": {"measure": 0.1},
+                "threshold": parameters.above,
+            },
+        )

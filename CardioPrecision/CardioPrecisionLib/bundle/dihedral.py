@@ -5,8 +5,16 @@ from __future__ import annotations
 import torch
 
 #: (transpose, flip i, flip j), applied in that order; any prefix of length 1, 2, 4 or 8 is balanced.
-SYMMETRIES = ((False, False, False), (False, True, True), (True, False, True), (True, True, False),
-              (False, True, False), (False, False, True), (True, False, False), (True, True, True))
+SYMMETRIES = (
+    (False, False, False),
+    (False, True, True),
+    (True, False, True),
+    (True, True, False),
+    (False, True, False),
+    (False, False, True),
+    (True, False, False),
+    (True, True, True),
+)
 COUNTS = (1, 2, 4, 8)
 
 

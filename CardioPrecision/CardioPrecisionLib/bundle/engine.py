@@ -108,9 +108,17 @@ class SliceEngine:
         Licence not accepted, a file missing or changed, an unknown device or precision.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str | Placement = "auto", precision: str = "auto",
-                 deterministic: bool = True, threads: int | None = None, batch_slices: int | None = None,
-                 before_batch: Callable[[Placement, int], None] | None = None):
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str | Placement = "auto",
+        precision: str = "auto",
+        deterministic: bool = True,
+        threads: int | None = None,
+        batch_slices: int | None = None,
+        before_batch: Callable[[Placement, int], None] | None = None,
+    ):
         licence.require(bundle)
         self.bundle = bundle
         self.placement = place(device) if isinstance(device, str) else device
@@ -129,22 +137,34 @@ class SliceEngine:
             self.margin_mm = float(s.get("box_margin_mm", 20.0))
             self.least = int(s.get("patch", 0))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"Bundle {bundle.name}: the 'cardioprecision' section of configs/metadata.json is "
-                             f"incomplete ({error}).") from None
+            raise InputError(
+                f"Bundle {bundle.name}: the 'cardioprecision' section of configs/metadata.json is incomplete ({error})."
+            ) from None
         members, self.hashes = load_members(bundle)
         self.channels = 2 * self.context + 1
         self.names = [name for name, _ in members]
         try:
-            self._networks = [fused(network, self.channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-                              for _, network in members]
+            self._networks = [
+                fused(network, self.channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                for _, network in members
+            ]
             self._bytes_per_pixel = max(memory.bytes_per_pixel(n, self.channels) for n in self._networks)
         except (RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"Bundle {bundle.name}: its network does not take {self.channels} channels in 2-D "
-                             f"({type(error).__name__}).") from None
+            raise InputError(
+                f"Bundle {bundle.name}: its network does not take {self.channels} channels in 2-D "
+                f"({type(error).__name__})."
+            ) from None
 
     # -- public ----------------------------------------------------------------------------------------------------
-    def segment(self, sequence: Sequence, *, frames: Seq[int] | None = None, box: Box | None = None, tta: int = 1,
-                progress: Progress = silent) -> Segmentation:
+    def segment(
+        self,
+        sequence: Sequence,
+        *,
+        frames: Seq[int] | None = None,
+        box: Box | None = None,
+        tta: int = 1,
+        progress: Progress = silent,
+    ) -> Segmentation:
         """Segment a sequence.
 
         Parameters
@@ -194,17 +214,25 @@ class SliceEngine:
         return max(1, min(wanted, int(_MEMORY_SHARE * free / self._bytes_per_pixel)))
 
     def new_runner(self) -> Runner:
-        return Runner(self._networks, self.placement, self.starting_pixels(), fixed_batches=self.deterministic,
-                      before_batch=self.before_batch)
+        return Runner(
+            self._networks,
+            self.placement,
+            self.starting_pixels(),
+            fixed_batches=self.deterministic,
+            before_batch=self.before_batch,
+        )
 
     def memory_record(self, pixels: int) -> dict[str, float]:
         """The estimate that the batch was chosen by, in MiB."""
         mib = 1024.0**2
         network = sum(memory.parameter_bytes(n) for n in self._networks) / mib
         batch = pixels * self._bytes_per_pixel / mib
-        return {"free_mib": round(memory.available_bytes(self.placement.device) / mib, 1),
-                "network_mib": round(network, 1), "batch_mib": round(batch, 1),
-                "peak_estimate_mib": round(network + batch, 1)}
+        return {
+            "free_mib": round(memory.available_bytes(self.placement.device) / mib, 1),
+            "network_mib": round(network, 1),
+            "batch_mib": round(batch, 1),
+            "peak_estimate_mib": round(network + batch, 1),
+        }
 
 
 def _precisions(placement: Placement, wanted: str) -> list[str]:
@@ -214,13 +242,24 @@ def _precisions(placement: Placement, wanted: str) -> list[str]:
 class _Run:
     """One call of `SliceEngine.segment`."""
 
-    def __init__(self, engine: SliceEngine, sequence: Sequence, frames: tuple[int, ...], values: guard.Survey,
-                 symmetries: tuple[tuple[bool, bool, bool], ...], clock: _Clock):
+    def __init__(
+        self,
+        engine: SliceEngine,
+        sequence: Sequence,
+        frames: tuple[int, ...],
+        values: guard.Survey,
+        symmetries: tuple[tuple[bool, bool, bool], ...],
+        clock: _Clock,
+    ):
         self.engine, self.sequence, self.frames, self.values = engine, sequence, frames, values
         self.symmetries, self.clock = symmetries, clock
         spacing = sequence.spacing
-        self.lattice = Lattice((sequence.shape[0], sequence.shape[1]), (float(spacing[0]), float(spacing[1])),
-                               engine.step_mm, engine.multiple)
+        self.lattice = Lattice(
+            (sequence.shape[0], sequence.shape[1]),
+            (float(spacing[0]), float(spacing[1])),
+            engine.step_mm,
+            engine.multiple,
+        )
         self.memory = engine.memory_record(engine.starting_pixels())
         self.runner = engine.new_runner()
         self.runner.precision = engine.precisions[0]
@@ -244,8 +283,9 @@ class _Run:
             self._choose_precision(window, part(progress, 0.15, 0.2))
         while True:
             with self.clock("segment"):
-                labels, areas, touched = self._segment(window, part(progress, 0.2, 1.0), stop_at_edge=box is None
-                                                       and self.growths < _MAX_GROWTHS)
+                labels, areas, touched = self._segment(
+                    window, part(progress, 0.2, 1.0), stop_at_edge=box is None and self.growths < _MAX_GROWTHS
+                )
             if touched is None:
                 return self._segmentation(labels, areas, window, warnings)
             self.growths += 1
@@ -288,16 +328,22 @@ class _Run:
             if self.runner.placement == self.engine.placement:
                 self.runner.precision = kept
 
-    def _mean(self, x: torch.Tensor, tick: Callable[[int], None],
-              each: Callable[[int, torch.Tensor], None] = lambda v, p: None) -> torch.Tensor:
+    def _mean(
+        self,
+        x: torch.Tensor,
+        tick: Callable[[int], None],
+        each: Callable[[int, torch.Tensor], None] = lambda v, p: None,
+    ) -> torch.Tensor:
         """Mean probabilities ``(n, c, h, w)`` over all variants; `each` sees those of every variant."""
         total: torch.Tensor | None = None
         for member in range(len(self.engine.names)):
             for s, symmetry in enumerate(self.symmetries):
                 p = dihedral.backward(self.runner.predict(member, dihedral.forward(x, symmetry), tick), symmetry)
                 if p.shape[1] != self.engine.classes:
-                    raise InputError(f"Bundle {self.engine.bundle.name}: the network gives {p.shape[1]} classes, the "
-                                     f"metadata says {self.engine.classes}.")
+                    raise InputError(
+                        f"Bundle {self.engine.bundle.name}: the network gives {p.shape[1]} classes, the "
+                        f"metadata says {self.engine.classes}."
+                    )
                 each(member * len(self.symmetries) + s, p)
                 total = p.clone() if total is None else total.add_(p)
         assert total is not None
@@ -324,17 +370,20 @@ class _Run:
                 mean = self._mean(x, lambda n: progress(1.0, "Checking the precision"))
                 scores = precision.agreement(largest(mean), reference, self.engine.classes)
                 passed = bool(torch.isfinite(mean).all()) and all(v >= precision.LEAST_DICE for v in scores.values())
-                self.checks.append({"precision": number, "agrees": passed,
-                                    "dice": {str(c): round(v, 5) for c, v in scores.items()}})
+                self.checks.append(
+                    {"precision": number, "agrees": passed, "dice": {str(c): round(v, 5) for c, v in scores.items()}}
+                )
                 if passed:
                     return
-                self.runner.fallbacks.append({"reason": "disagrees with float32", "precision": number,
-                                              "dice": self.checks[-1]["dice"]})
+                self.runner.fallbacks.append(
+                    {"reason": "disagrees with float32", "precision": number, "dice": self.checks[-1]["dice"]}
+                )
         finally:
             self.symmetries, self.variants = symmetries, variants
 
-    def _segment(self, window: Window, progress: Progress, stop_at_edge: bool
-                 ) -> tuple[Array, Array, tuple[bool, bool, bool, bool] | None]:
+    def _segment(
+        self, window: Window, progress: Progress, stop_at_edge: bool
+    ) -> tuple[Array, Array, tuple[bool, bool, bool, bool] | None]:
         """All frames in one window; stops with the sides at which the heart leaves it."""
         n, (i, j, k) = len(self.frames), self.sequence.shape
         labels = np.zeros((n, k, i, j), np.uint8).transpose(0, 2, 3, 1)
@@ -350,17 +399,17 @@ class _Run:
             progress(done / total, f"Segmenting frame {min(n, done * n // total + 1)} of {n}")
 
         for start in range(0, n, group):
-            some = self.frames[start:start + group]
+            some = self.frames[start : start + group]
             x = torch.cat([self._read(t, window) for t in some])
 
             def count(variant: int, p: torch.Tensor, start: int = start, some: tuple[int, ...] = some) -> None:
                 flat = largest(p).view(len(some), k, -1)
                 for c in range(self.engine.classes):
-                    areas[variant, start:start + len(some), :, c] = (flat == c).sum(-1).numpy() * pixel_mm2
+                    areas[variant, start : start + len(some), :, c] = (flat == c).sum(-1).numpy() * pixel_mm2
 
             mean = self._mean(x, tick, count)
             for f in range(len(some)):
-                own = mean[f * k:(f + 1) * k]
+                own = mean[f * k : (f + 1) * k]
                 if stop_at_edge:
                     touched = locate.sides_touched(window, largest(own))
                     if any(touched):
@@ -372,16 +421,30 @@ class _Run:
     def _segmentation(self, labels: Array, areas: Array, window: Window | None, warnings: list[str]) -> Segmentation:
         engine, runner = self.engine, self.runner
         record = {
-            "bundle": engine.bundle.name, "version": engine.bundle.version, "source": engine.bundle.source,
-            "licence": engine.bundle.licence_name, "weights_sha256": engine.hashes, "members": engine.names,
-            "symmetries": len(self.symmetries), "device": runner.placement.name,
-            "device_asked_for": engine.placement.name, "precision": runner.precision, "precision_checks": self.checks,
-            "deterministic": engine.deterministic, "threads": engine.threads, "torch": torch.__version__,
-            "intensity_range": [self.values.low, self.values.high], "lattice": list(self.lattice.size),
-            "spacing_mm": engine.step_mm, "largest_batch": runner.largest_batch, "fallbacks": runner.fallbacks,
-            "found": window is not None, "box_growths": self.growths,
+            "bundle": engine.bundle.name,
+            "version": engine.bundle.version,
+            "source": engine.bundle.source,
+            "licence": engine.bundle.licence_name,
+            "weights_sha256": engine.hashes,
+            "members": engine.names,
+            "symmetries": len(self.symmetries),
+            "device": runner.placement.name,
+            "device_asked_for": engine.placement.name,
+            "precision": runner.precision,
+            "precision_checks": self.checks,
+            "deterministic": engine.deterministic,
+            "threads": engine.threads,
+            "torch": torch.__version__,
+            "intensity_range": [self.values.low, self.values.high],
+            "lattice": list(self.lattice.size),
+            "spacing_mm": engine.step_mm,
+            "largest_batch": runner.largest_batch,
+            "fallbacks": runner.fallbacks,
+            "found": window is not None,
+            "box_growths": self.growths,
             "window": {"lower": list(window.lower), "size": list(window.size)} if window else None,
-            "memory": self.memory, "seconds": {k: round(v, 3) for k, v in self.clock.seconds.items()},
+            "memory": self.memory,
+            "seconds": {k: round(v, 3) for k, v in self.clock.seconds.items()},
         }
         for step in runner.fallbacks:
             if step["reason"] == "out of memory" and step["then"].startswith("CPU"):

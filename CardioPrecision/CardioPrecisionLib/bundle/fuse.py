@@ -26,8 +26,11 @@ def _pairs(network: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, nn.Modu
         if id(inputs[0]) in made_by:
             pairs.append((made_by[id(inputs[0])], module))
 
-    hooks = [m.register_forward_hook(convolution if isinstance(m, _CONVOLUTIONS) else normalisation)
-             for m in network.modules() if isinstance(m, (*_CONVOLUTIONS, nn.BatchNorm2d))]
+    hooks = [
+        m.register_forward_hook(convolution if isinstance(m, _CONVOLUTIONS) else normalisation)
+        for m in network.modules()
+        if isinstance(m, (*_CONVOLUTIONS, nn.BatchNorm2d))
+    ]
     try:
         network(x)
     finally:
@@ -56,8 +59,15 @@ def fused(network: nn.Module, channels: int, size: int = 64) -> nn.Module:
             if norm.running_mean is None or norm.running_var is None:
                 return network
             conv.weight, conv.bias = nn.utils.fusion.fuse_conv_bn_weights(
-                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
-                transpose=isinstance(conv, nn.ConvTranspose2d))
+                conv.weight,
+                conv.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+                transpose=isinstance(conv, nn.ConvTranspose2d),
+            )
             parent, name = parents[norm]
             setattr(parent, name, nn.Identity())
         expected, found = network(x), copied(x)

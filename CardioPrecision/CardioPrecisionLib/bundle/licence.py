@@ -94,6 +94,8 @@ def is_accepted(bundle: Bundle) -> bool:
 def require(bundle: Bundle) -> None:
     """Raise `InputError` unless the licence of `bundle` was accepted."""
     if not is_accepted(bundle):
-        raise InputError(f"The weights of bundle {bundle.name} are licensed {bundle.licence_name} (see its LICENSE). "
-                         f"To accept, once: {OPTION} {bundle.name}, or {VARIABLE}={bundle.name} (or all) in the "
-                         "environment, or the dialog in 3D Slicer; it is then remembered.")
+        raise InputError(
+            f"The weights of bundle {bundle.name} are licensed {bundle.licence_name} (see its LICENSE). "
+            f"To accept, once: {OPTION} {bundle.name}, or {VARIABLE}={bundle.name} (or all) in the "
+            "environment, or the dialog in 3D Slicer; it is then remembered."
+        )

@@ -18,8 +18,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(s in text for s in (
-        "out of memory", "not enough memory", "can't allocate memory", "alloc_failed"))
+    return isinstance(error, RuntimeError) and any(
+        s in text for s in ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+    )
 
 
 def _number(files: tuple[str, ...]) -> int | None:

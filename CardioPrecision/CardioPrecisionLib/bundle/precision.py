@@ -71,10 +71,15 @@ def settings(threads: int, deterministic: bool, device: str) -> Iterator[None]:
     torch's switch, which costs half a second to turn for the first time, is turned for accelerators only.
     """
     memory: Any = torch.utils.deterministic
-    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
-              torch.is_deterministic_algorithms_warn_only_enabled(), torch.backends.cudnn.benchmark,
-              torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32,
-              memory.fill_uninitialized_memory)
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
+        memory.fill_uninitialized_memory,
+    )
     try:
         torch.set_num_threads(threads)
         if deterministic and device != "cpu":

@@ -65,8 +65,10 @@ class Bundle:
         """The ``cardioprecision`` section of the metadata; raises `InputError` where there is none."""
         settings = self.metadata.get("cardioprecision")
         if not isinstance(settings, dict):
-            raise InputError(f"Bundle {self.name}: configs/metadata.json has no 'cardioprecision' section, "
-                             "so this engine cannot know how to run it.")
+            raise InputError(
+                f"Bundle {self.name}: configs/metadata.json has no 'cardioprecision' section, "
+                "so this engine cannot know how to run it."
+            )
         return settings
 
     @property
@@ -184,15 +186,19 @@ def verify(bundle: Bundle) -> dict[str, str]:
     used = [str(m.get("file")) for m in bundle.settings.get("members", [])]
     unlisted = [f for f in used if f not in files]
     if not files or unlisted:
-        raise InputError(f"Bundle {bundle.name}: no SHA-256 is given for {', '.join(unlisted) or 'any weight file'}; "
-                         "the weights were not loaded.")
+        raise InputError(
+            f"Bundle {bundle.name}: no SHA-256 is given for {', '.join(unlisted) or 'any weight file'}; "
+            "the weights were not loaded."
+        )
     for relative, expected in files.items():
         file = bundle.path(relative)
         if not file.is_file():
             raise InputError(f"Bundle {bundle.name}: the weight file {relative} is missing; install the bundle again.")
         if sha256(file) != expected.lower():
-            raise InputError(f"Bundle {bundle.name}: {relative} is not the file that the bundle describes (SHA-256 "
-                             "differs); it was not loaded. Install the bundle again.")
+            raise InputError(
+                f"Bundle {bundle.name}: {relative} is not the file that the bundle describes (SHA-256 "
+                "differs); it was not loaded. Install the bundle again."
+            )
     return files
 
 

@@ -24,8 +24,10 @@ def _taps(positions: np.ndarray, n: int, zeros_outside: bool) -> Tap:
 
     def tap(index: np.ndarray, w: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         inside = (index >= 0) & (index < n)
-        return (torch.from_numpy(np.clip(index, 0, n - 1)),
-                torch.from_numpy(np.where(inside, w, 0.0).astype(np.float32)))
+        return (
+            torch.from_numpy(np.clip(index, 0, n - 1)),
+            torch.from_numpy(np.where(inside, w, 0.0).astype(np.float32)),
+        )
 
     (i0, w0), (i1, w1) = tap(first, 1.0 - weight), tap(first + 1, weight)
     return i0, i1, w0, w1
@@ -60,19 +62,23 @@ class Lattice:
 
     @property
     def size(self) -> tuple[int, int]:
-        a, b = (max(1, math.ceil(round(n * s / self.step_mm / self.multiple, 6))) * self.multiple
-                for n, s in zip(self.native, self.spacing, strict=True))
+        a, b = (
+            max(1, math.ceil(round(n * s / self.step_mm / self.multiple, 6))) * self.multiple
+            for n, s in zip(self.native, self.spacing, strict=True)
+        )
         return a, b
 
     def to_native(self, axis: int, u: np.ndarray) -> np.ndarray:
         """Lattice index to pixel index."""
-        return ((np.asarray(u, float) - (self.size[axis] - 1) / 2) * self.step_mm / self.spacing[axis]
-                + (self.native[axis] - 1) / 2)
+        return (np.asarray(u, float) - (self.size[axis] - 1) / 2) * self.step_mm / self.spacing[axis] + (
+            self.native[axis] - 1
+        ) / 2
 
     def to_lattice(self, axis: int, i: np.ndarray) -> np.ndarray:
         """Pixel index to lattice index."""
-        return ((np.asarray(i, float) - (self.native[axis] - 1) / 2) * self.spacing[axis] / self.step_mm
-                + (self.size[axis] - 1) / 2)
+        return (np.asarray(i, float) - (self.native[axis] - 1) / 2) * self.spacing[axis] / self.step_mm + (
+            self.size[axis] - 1
+        ) / 2
 
     def whole(self) -> Window:
         return Window(self, (0, 0), self.size)
@@ -92,8 +98,9 @@ class Lattice:
 
         For the `Window.box` of a window this is that window again.
         """
-        ends = [np.floor(self.to_lattice(axis, np.array([box[2 * axis], box[2 * axis + 1] - 1])) + 0.5)
-                for axis in (0, 1)]
+        ends = [
+            np.floor(self.to_lattice(axis, np.array([box[2 * axis], box[2 * axis + 1] - 1])) + 0.5) for axis in (0, 1)
+        ]
         return self.window((ends[0][0], ends[1][0]), (ends[0][1] + 1, ends[1][1] + 1))
 
 
@@ -121,8 +128,14 @@ class Window:
             first = int(np.clip(math.floor(positions[0]), 0, n - 1))
             last = int(np.clip(math.floor(positions[-1]) + 2, first + 1, n))
             tap = _taps(positions, n, zeros_outside=True)
-            self._in.append(((tap[0] - first).clamp(0, last - first - 1), (tap[1] - first).clamp(0, last - first - 1),
-                             tap[2], tap[3]))
+            self._in.append(
+                (
+                    (tap[0] - first).clamp(0, last - first - 1),
+                    (tap[1] - first).clamp(0, last - first - 1),
+                    tap[2],
+                    tap[3],
+                )
+            )
             self._read.append(slice(first, last))
             u = lattice.to_lattice(axis, np.arange(n)) - lower[axis]
             inside = np.flatnonzero((u >= -0.5) & (u < size[axis] - 0.5))
@@ -154,8 +167,12 @@ class Window:
     def open_sides(self) -> tuple[bool, bool, bool, bool]:
         """Which sides are not the edge of the slice."""
         n = self.lattice.size
-        return (self.lower[0] > 0, self.lower[0] + self.size[0] < n[0],
-                self.lower[1] > 0, self.lower[1] + self.size[1] < n[1])
+        return (
+            self.lower[0] > 0,
+            self.lower[0] + self.size[0] < n[0],
+            self.lower[1] > 0,
+            self.lower[1] + self.size[1] < n[1],
+        )
 
 
 def with_context(x: torch.Tensor, n: int) -> torch.Tensor:

@@ -13,8 +13,15 @@ from .engine import Segmentation, SliceEngine
 from .registry import SHIPPED, open_bundle
 
 
-def segment_file(bundle_root: str | Path, input: str | Path, output: str | Path, device: str = "auto",
-                 precision: str = "auto", tta: int = 1, **more: Any) -> Segmentation:
+def segment_file(
+    bundle_root: str | Path,
+    input: str | Path,
+    output: str | Path,
+    device: str = "auto",
+    precision: str = "auto",
+    tta: int = 1,
+    **more: Any,
+) -> Segmentation:
     """Segment a 3-D or 4-D image file and write the labels as NIfTI on its grid, all or nothing.
 
     A config that calls this is running already, so its bundle is treated as trusted.
@@ -30,8 +37,9 @@ def segment_file(bundle_root: str | Path, input: str | Path, output: str | Path,
         raise SystemExit(str(error)) from None
 
 
-def _segment_file(root: Path, source: Path, target: Path, device: str, precision: str, tta: int,
-                  **more: Any) -> Segmentation:
+def _segment_file(
+    root: Path, source: Path, target: Path, device: str, precision: str, tta: int, **more: Any
+) -> Segmentation:
     if not target.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{target}: the labels are written as NIfTI; give a name that ends in .nii or .nii.gz.")
     if not is_image_file(source):

@@ -63,8 +63,15 @@ class Runner:
         ``before_batch(placement, slices)`` is called before each batch; what it raises counts as raised by the batch.
     """
 
-    def __init__(self, networks: list[torch.nn.Module], placement: Placement, pixels: int, *,
-                 fixed_batches: bool = True, before_batch: Callable[[Placement, int], None] | None = None):
+    def __init__(
+        self,
+        networks: list[torch.nn.Module],
+        placement: Placement,
+        pixels: int,
+        *,
+        fixed_batches: bool = True,
+        before_batch: Callable[[Placement, int], None] | None = None,
+    ):
         self._networks = networks
         self.placement, self.pixels, self.precision = placement, pixels, "float32"
         self.fixed_batches, self.before_batch = fixed_batches, before_batch
@@ -108,7 +115,7 @@ class Runner:
         done, n = 0, x.shape[0]
         while done < n:
             size = self.batch_size(*x.shape[-2:])
-            part = x[done:done + size]
+            part = x[done : done + size]
             count = part.shape[0]
             if self.fixed_batches and count < size and self.placement.device.type != "cpu":
                 part = torch.cat([part, part.new_zeros(size - count, *part.shape[1:])])

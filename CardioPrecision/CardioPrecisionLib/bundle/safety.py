@@ -18,17 +18,51 @@ if TYPE_CHECKING:
     import torch
 
 #: Networks of `monai.networks.nets` that only compute. None of them downloads or evaluates its arguments.
-NETWORKS = frozenset({
-    "AttentionUnet", "BasicUNet", "BasicUNetPlusPlus", "DynUNet", "HighResNet", "SegResNet", "SegResNetDS", "SwinUNETR",
-    "UNETR", "UNet", "VNet"})
+NETWORKS = frozenset(
+    {
+        "AttentionUnet",
+        "BasicUNet",
+        "BasicUNetPlusPlus",
+        "DynUNet",
+        "HighResNet",
+        "SegResNet",
+        "SegResNetDS",
+        "SwinUNETR",
+        "UNETR",
+        "UNet",
+        "VNet",
+    }
+)
 #: Transforms of `monai.transforms` that only compute, for ``build(..., kind="transforms")``.
-TRANSFORMS = frozenset({
-    "Activations", "Activationsd", "AsDiscrete", "AsDiscreted", "CropForegroundd", "EnsureChannelFirst",
-    "EnsureChannelFirstd", "EnsureType", "EnsureTyped", "KeepLargestConnectedComponent",
-    "KeepLargestConnectedComponentd", "NormalizeIntensity", "NormalizeIntensityd", "Orientation", "Orientationd",
-    "ScaleIntensity", "ScaleIntensityd", "ScaleIntensityRange", "ScaleIntensityRanged",
-    "ScaleIntensityRangePercentiles", "ScaleIntensityRangePercentilesd", "Spacing", "Spacingd", "SpatialPad",
-    "SpatialPadd"})
+TRANSFORMS = frozenset(
+    {
+        "Activations",
+        "Activationsd",
+        "AsDiscrete",
+        "AsDiscreted",
+        "CropForegroundd",
+        "EnsureChannelFirst",
+        "EnsureChannelFirstd",
+        "EnsureType",
+        "EnsureTyped",
+        "KeepLargestConnectedComponent",
+        "KeepLargestConnectedComponentd",
+        "NormalizeIntensity",
+        "NormalizeIntensityd",
+        "Orientation",
+        "Orientationd",
+        "ScaleIntensity",
+        "ScaleIntensityd",
+        "ScaleIntensityRange",
+        "ScaleIntensityRanged",
+        "ScaleIntensityRangePercentiles",
+        "ScaleIntensityRangePercentilesd",
+        "Spacing",
+        "Spacingd",
+        "SpatialPad",
+        "SpatialPadd",
+    }
+)
 _PACKAGES = {"networks": ("monai.networks.nets", NETWORKS), "transforms": ("monai.transforms", TRANSFORMS)}
 _MAX_CONFIG_BYTES = 1_000_000
 
@@ -77,8 +111,9 @@ def build(definition: Any, bundle_name: str, where: str, kind: str = "networks")
     try:
         return getattr(importlib.import_module(package), name)(**arguments)
     except Exception as error:  # whatever a constructor makes of a stranger's arguments
-        raise InputError(f"Bundle {bundle_name}: {name} at {where} could not be built "
-                         f"({type(error).__name__}).") from None
+        raise InputError(
+            f"Bundle {bundle_name}: {name} at {where} could not be built ({type(error).__name__})."
+        ) from None
 
 
 def read_config(file: Path, bundle_name: str) -> dict[str, Any]:
@@ -112,8 +147,10 @@ def load_weights(file: Path, network: torch.nn.Module, bundle_name: str) -> None
         state = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(state, strict=True)
     except Exception as error:
-        raise InputError(f"Bundle {bundle_name}: {file.name} does not hold the plain weights of its network "
-                         f"({type(error).__name__}); it was not loaded.") from None
+        raise InputError(
+            f"Bundle {bundle_name}: {file.name} does not hold the plain weights of its network "
+            f"({type(error).__name__}); it was not loaded."
+        ) from None
 
 
 def load_members(bundle: Bundle) -> tuple[list[tuple[str, torch.nn.Module]], dict[str, str]]:

@@ -59,8 +59,10 @@ def _death(code: int, last_lines: list[str]) -> str:
         with contextlib.suppress(ValueError):
             name = signal.Signals(-code).name
             if name == "SIGKILL":
-                return ("The analysis was ended by the operating system, most likely because memory ran out. Close "
-                        "other programs, or use a smaller input.")
+                return (
+                    "The analysis was ended by the operating system, most likely because memory ran out. Close "
+                    "other programs, or use a smaller input."
+                )
             return f"The analysis crashed ({name})."
     said = next((line.strip() for line in reversed(last_lines) if line.strip()), "")
     return f"The analysis ended with code {code} and no result{': ' + said[:300] if said else ''}."
@@ -76,9 +78,15 @@ def _follow(stream: Any, put: Callable[[str], None]) -> threading.Thread:
     return thread
 
 
-def run_child(job: dict[str, Any], on_event: Callable[[dict[str, Any]], None],
-              should_stop: Callable[[], bool] = lambda: False, *, python: str | None = None,
-              folders: Iterable[str] = (), grace_seconds: float = GRACE_SECONDS) -> dict[str, Any]:
+def run_child(
+    job: dict[str, Any],
+    on_event: Callable[[dict[str, Any]], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    python: str | None = None,
+    folders: Iterable[str] = (),
+    grace_seconds: float = GRACE_SECONDS,
+) -> dict[str, Any]:
     """Run a job in a child process and wait for its end.
 
     Parameters
@@ -110,9 +118,16 @@ def run_child(job: dict[str, Any], on_event: Callable[[dict[str, Any]], None],
         environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
         environment["PYTHONIOENCODING"] = "utf-8"
         process = subprocess.Popen(
-            [python or sys.executable, "-m", "CardioPrecisionLib.fronts.job", str(file)], env=environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-            errors="replace", creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+            [python or sys.executable, "-m", "CardioPrecisionLib.fronts.job", str(file)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
         try:
             last = _watch(process, on_event, should_stop, cancel, grace_seconds)
         finally:
@@ -122,8 +137,13 @@ def run_child(job: dict[str, Any], on_event: Callable[[dict[str, Any]], None],
         return last
 
 
-def _watch(process: subprocess.Popen[str], on_event: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool],
-           cancel: Path, grace_seconds: float) -> dict[str, Any]:
+def _watch(
+    process: subprocess.Popen[str],
+    on_event: Callable[[dict[str, Any]], None],
+    should_stop: Callable[[], bool],
+    cancel: Path,
+    grace_seconds: float,
+) -> dict[str, Any]:
     events: queue.Queue[str] = queue.Queue()
     said: list[str] = []
 

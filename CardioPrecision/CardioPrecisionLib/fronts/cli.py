@@ -34,9 +34,14 @@ class _LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(cls=_LazyGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  context_settings={"help_option_names": ["-h", "--help"]},
-                  help="Quantitative cardiovascular imaging: images in; measurements, segmentation and report out.")
+app = typer.Typer(
+    cls=_LazyGroup,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Quantitative cardiovascular imaging: images in; measurements, segmentation and report out.",
+)
 models = typer.Typer(help="The models (MONAI bundles) that are here.", rich_markup_mode=None)
 app.add_typer(models, name="models")
 
@@ -50,9 +55,12 @@ def _version(asked: bool) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(context: typer.Context,
-          version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                                help="Show the version.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -82,9 +90,16 @@ def _run(analysis: Analysis, inputs: dict[str, Path], values: dict[str, Any]) ->
     with own_streams(values["verbose"]) as (out, err):
         accept_licenses(values["accept_license"] or [])
         with shown_progress(err, quiet=as_json and not err.isatty()) as progress:
-            outcome = run_analysis(analysis.name, inputs, values["output"], parameters=parameters,
-                                   clinical=values["clinical"], labels=labels, progress=progress,
-                                   command=[_COMMAND, *_arguments])
+            outcome = run_analysis(
+                analysis.name,
+                inputs,
+                values["output"],
+                parameters=parameters,
+                clinical=values["clinical"],
+                labels=labels,
+                progress=progress,
+                command=[_COMMAND, *_arguments],
+            )
         if as_json:
             out.write((outcome.output / "measurements.json").read_text(encoding="utf-8"))
             show_warnings(err, outcome.result.warnings)
@@ -96,8 +111,9 @@ def _run(analysis: Analysis, inputs: dict[str, Path], values: dict[str, Any]) ->
 
 
 def _analysis_command(name: str) -> Any:
-    single = typer.Typer(add_completion=False, rich_markup_mode=None,
-                         context_settings={"help_option_names": ["-h", "--help"]})
+    single = typer.Typer(
+        add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+    )
     single.command(name)(analysis_function(registry.get_analysis(name), _run))
     return typer.main.get_command(single)
 
@@ -115,10 +131,13 @@ for _entry in registry.entries():
 
 # -- demo and models ---------------------------------------------------------------------------------------------------
 @app.command()
-def demo(output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
-                           ] = Path("cardioprecision-demo"),
-         accept_license: Annotated[list[str] | None, COMMON["accept_license"][0].__metadata__[0]] = None,
-         verbose: Verbose = False) -> None:
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")] = Path(
+        "cardioprecision-demo"
+    ),
+    accept_license: Annotated[list[str] | None, COMMON["accept_license"][0].__metadata__[0]] = None,
+    verbose: Verbose = False,
+) -> None:
     """Run a synthetic patient through every module and compare with the truth."""
     from .demo import run_demo
 
@@ -152,8 +171,10 @@ def models_list(verbose: Verbose = False) -> None:
 
 
 @models.command("verify")
-def models_verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
-                  verbose: Verbose = False) -> None:
+def models_verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
+    verbose: Verbose = False,
+) -> None:
     """Check the weight files of the models against their SHA-256."""
     from ..bundle.registry import get_bundle, list_bundles, verify
 

@@ -12,8 +12,9 @@ from .runner import RunOutcome, require_licences, run_analysis
 _ANALYSIS = "lv-function"
 
 
-def run_demo(output: str | Path, progress: Progress = silent, *, style: str = "siemens",
-             command: list[str] | None = None) -> tuple[RunOutcome, list[list[str]]]:
+def run_demo(
+    output: str | Path, progress: Progress = silent, *, style: str = "siemens", command: list[str] | None = None
+) -> tuple[RunOutcome, list[list[str]]]:
     """Write the synthetic patient's DICOM to a temporary folder, analyse it and compare with the truth.
 
     Parameters
@@ -40,8 +41,9 @@ def run_demo(output: str | Path, progress: Progress = silent, *, style: str = "s
     with tempfile.TemporaryDirectory(prefix="cardioprecision-demo-") as folder:
         study = Path(folder) / "dicom"
         patient.write_dicom(study, style)
-        outcome = run_analysis(_ANALYSIS, {"cine_sax": study}, output, progress=part(progress, 0.15, 1.0),
-                               command=command)
+        outcome = run_analysis(
+            _ANALYSIS, {"cine_sax": study}, output, progress=part(progress, 0.15, 1.0), command=command
+        )
     rows = []
     for name, true in patient.sample.measurements.items():
         row = outcome.result.measurements.get(name)

@@ -67,16 +67,27 @@ def run_job(job: dict[str, Any], send: Callable[..., None]) -> int:
     labels = None
     if job.get("labels"):
         given = job["labels"]
-        labels = LabelSource(tuple(Path(p) for p in given["paths"]), given.get("scheme", "cardioprecision"),
-                             given.get("ed_frame"), given.get("es_frame"))
+        labels = LabelSource(
+            tuple(Path(p) for p in given["paths"]),
+            given.get("scheme", "cardioprecision"),
+            given.get("ed_frame"),
+            given.get("es_frame"),
+        )
     progress(0.0, "Starting")
     if job.get("accept_licenses"):
         from ..bundle import licence
 
         for name in job["accept_licenses"]:
             licence.accept(name)
-    outcome = run_analysis(job["analysis"], job["inputs"], job["output"], parameters=job.get("parameters"),
-                           clinical=job.get("clinical"), labels=labels, progress=progress)
+    outcome = run_analysis(
+        job["analysis"],
+        job["inputs"],
+        job["output"],
+        parameters=job.get("parameters"),
+        clinical=job.get("clinical"),
+        labels=labels,
+        progress=progress,
+    )
     send(event="done", output=str(outcome.output), seconds=round(outcome.seconds, 3), code=outcome.exit_code)
     return outcome.exit_code
 

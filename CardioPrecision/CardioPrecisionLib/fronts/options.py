@@ -17,24 +17,60 @@ from ..analysis import Analysis
 
 #: Options that every analysis has; a parameter of the same name gets its value from them.
 COMMON: dict[str, tuple[Any, Any]] = {
-    "output": (Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")],
-               inspect.Parameter.empty),
-    "clinical": (Annotated[Path | None, typer.Option(
-        metavar="FILE", help="Sex, age, height, weight … as JSON or one-row CSV; wins over the header.")], None),
-    "labels": (Annotated[list[Path] | None, typer.Option(
-        metavar="FILE", help="A reader's own labels instead of the model's (.nii.gz, .nrrd, .seg.nrrd); "
-                             "twice for end-diastole and end-systole.")], None),
-    "label_scheme": (Annotated[str, typer.Option(
-        metavar="NAME", help="Label values in --labels: 'cardioprecision' (1 LV cavity, 2 LV myocardium, 3 RV cavity) "
-                             "or 'acdc' (3, 2, 1).")], "cardioprecision"),
-    "ed_frame": (Annotated[int | None, typer.Option(min=1, metavar="N", help="End-diastolic frame, counted from 1.")],
-                 None),
-    "es_frame": (Annotated[int | None, typer.Option(min=1, metavar="N", help="End-systolic frame, counted from 1.")],
-                 None),
-    "accept_license": (Annotated[list[str] | None, typer.Option(
-        metavar="NAME", help="Accept the licence of this model's weights; remembered.")], None),
-    "json_output": (Annotated[bool, typer.Option("--json", help="Print measurements.json to standard output, "
-                                                                "nothing else.")], False),
+    "output": (
+        Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")],
+        inspect.Parameter.empty,
+    ),
+    "clinical": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", help="Sex, age, height, weight … as JSON or one-row CSV; wins over the header."
+            ),
+        ],
+        None,
+    ),
+    "labels": (
+        Annotated[
+            list[Path] | None,
+            typer.Option(
+                metavar="FILE",
+                help="A reader's own labels instead of the model's (.nii.gz, .nrrd, .seg.nrrd); "
+                "twice for end-diastole and end-systole.",
+            ),
+        ],
+        None,
+    ),
+    "label_scheme": (
+        Annotated[
+            str,
+            typer.Option(
+                metavar="NAME",
+                help="Label values in --labels: 'cardioprecision' (1 LV cavity, 2 LV myocardium, 3 RV cavity) "
+                "or 'acdc' (3, 2, 1).",
+            ),
+        ],
+        "cardioprecision",
+    ),
+    "ed_frame": (
+        Annotated[int | None, typer.Option(min=1, metavar="N", help="End-diastolic frame, counted from 1.")],
+        None,
+    ),
+    "es_frame": (
+        Annotated[int | None, typer.Option(min=1, metavar="N", help="End-systolic frame, counted from 1.")],
+        None,
+    ),
+    "accept_license": (
+        Annotated[
+            list[str] | None,
+            typer.Option(metavar="NAME", help="Accept the licence of this model's weights; remembered."),
+        ],
+        None,
+    ),
+    "json_output": (
+        Annotated[bool, typer.Option("--json", help="Print measurements.json to standard output, nothing else.")],
+        False,
+    ),
     "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Show library messages and tracebacks.")], False),
 }
 _SCALARS = (bool, int, float, str)
@@ -109,7 +145,8 @@ def analysis_function(analysis: Analysis, run: Callable[..., None]) -> Callable[
 
     kinds = inspect.Parameter.KEYWORD_ONLY
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(name, kinds, annotation=kind, default=default) for name, kind, default in parameters])
+        [inspect.Parameter(name, kinds, annotation=kind, default=default) for name, kind, default in parameters]
+    )
     command.__annotations__ = {name: kind for name, kind, _ in parameters}
     command.__doc__ = analysis.title + "."
     return command

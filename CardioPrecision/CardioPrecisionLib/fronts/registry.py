@@ -49,8 +49,11 @@ def register(name: str, target: str, title: str) -> None:
     _ENTRIES[name] = Entry(name, target, title)
 
 
-register("lv-function", "LVFunctionLib.volumes:LVVolumes",
-         "Volumes, ejection fraction and mass of both ventricles from cine CMR.")
+register(
+    "lv-function",
+    "LVFunctionLib.volumes:LVVolumes",
+    "Volumes, ejection fraction and mass of both ventricles from cine CMR.",
+)
 
 
 def entries() -> list[Entry]:

@@ -118,10 +118,17 @@ def require_licences(analysis: Analysis) -> None:
             licence.require(registry.get_bundle(name))
 
 
-def run_analysis(name: str, inputs: Mapping[str, str | Path], output: str | Path, *,
-                 parameters: Mapping[str, Any] | None = None, clinical: str | Path | None = None,
-                 labels: LabelSource | None = None, progress: Progress = silent,
-                 command: list[str] | None = None) -> RunOutcome:
+def run_analysis(
+    name: str,
+    inputs: Mapping[str, str | Path],
+    output: str | Path,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    clinical: str | Path | None = None,
+    labels: LabelSource | None = None,
+    progress: Progress = silent,
+    command: list[str] | None = None,
+) -> RunOutcome:
     """Run one analysis on one patient and write its output folder.
 
     Parameters
@@ -158,8 +165,11 @@ def run_analysis(name: str, inputs: Mapping[str, str | Path], output: str | Path
     record = RunRecord(name, parameters=json_able(dataclasses.asdict(chosen)), command=command)
     if entered is not None:
         fields = [k for k, v in dataclasses.asdict(entered.patient).items() if v is not None]
-        record.extra["clinical"] = {"path": str(clinical), "sha256": entered.sha256,
-                                    "fields": sorted([*fields, *entered.fields])}
+        record.extra["clinical"] = {
+            "path": str(clinical),
+            "sha256": entered.sha256,
+            "fields": sorted([*fields, *entered.fields]),
+        }
     with OutputFolder(output) as folder:
         loaded: dict[str, Loaded] = {}
         with record.stage("load"):
@@ -173,12 +183,14 @@ def run_analysis(name: str, inputs: Mapping[str, str | Path], output: str | Path
             with record.stage("labels"):
                 data = next(iter(loaded.values())).data
                 reader_labels, label_warnings, record.extra["labels"] = read_labels(
-                    labels, data, getattr(analysis, "segments"), getattr(analysis, "label_schemes"))  # noqa: B009
+                    labels, data, getattr(analysis, "segments"), getattr(analysis, "label_schemes")
+                )  # noqa: B009
         with record.stage("run"):
             result = analysis.run(loaded, chosen, part(progress, 0.15, 0.95), patient=patient, labels=reader_labels)
         read = [text for given in loaded.values() for text in given.warnings]
-        result.warnings = _unique(entered.warnings if entered else [], read, disagreements, label_warnings,
-                                  result.warnings)
+        result.warnings = _unique(
+            entered.warnings if entered else [], read, disagreements, label_warnings, result.warnings
+        )
         progress(0.95, "Writing")
         try:
             document = write_run(folder.work, analysis.title, result, patient, record, frame_ms=_frame_ms(loaded))

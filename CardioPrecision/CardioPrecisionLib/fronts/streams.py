@@ -32,8 +32,9 @@ def own_streams(verbose: bool = False) -> Iterator[tuple[TextIO, TextIO]]:
             kept_out, kept_err = os.dup(1), os.dup(2)
             sink = kept_err if verbose else os.open(os.devnull, os.O_WRONLY)
             own_out = stack.enter_context(os.fdopen(os.dup(kept_out), "w", encoding=out.encoding, errors="replace"))
-            own_err = stack.enter_context(os.fdopen(os.dup(kept_err), "w", encoding=err.encoding, errors="replace",
-                                                    buffering=1))
+            own_err = stack.enter_context(
+                os.fdopen(os.dup(kept_err), "w", encoding=err.encoding, errors="replace", buffering=1)
+            )
             os.dup2(sink, 1)
             os.dup2(sink, 2)
 
@@ -48,8 +49,11 @@ def own_streams(verbose: bool = False) -> Iterator[tuple[TextIO, TextIO]]:
             stack.callback(restore)
             yield own_out, own_err
         else:  # a test or a notebook has put its own objects there
-            stack.enter_context(contextlib.redirect_stdout(err if verbose else stack.enter_context(
-                open(os.devnull, "w", encoding="utf-8"))))
+            stack.enter_context(
+                contextlib.redirect_stdout(
+                    err if verbose else stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                )
+            )
             yield out, err
 
 

@@ -4,5 +4,13 @@ from .cine import MYOCARDIAL_DENSITY, CineHeart, Volumes
 from .patients import DemoPatient, demo_patient
 from .sampling import LABELS, CineSample, Geometry
 
-__all__ = ["LABELS", "MYOCARDIAL_DENSITY", "CineHeart", "CineSample", "DemoPatient", "Geometry", "Volumes",
-           "demo_patient"]
+__all__ = [
+    "LABELS",
+    "MYOCARDIAL_DENSITY",
+    "CineHeart",
+    "CineSample",
+    "DemoPatient",
+    "Geometry",
+    "Volumes",
+    "demo_patient",
+]

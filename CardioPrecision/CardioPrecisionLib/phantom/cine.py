@@ -138,12 +138,29 @@ class CineHeart:
             if not isfinite(getattr(self, f.name)):
                 raise InputError(f"phantom: {f.name} must be a finite number")
         limits = {
-            "lv_edv_ml": (5, 1000), "lv_esv_ml": (1, 1000), "lv_mass_g": (5, 1000), "mass_change_es": (-0.3, 0.3),
-            "rv_edv_ml": (5, 1000), "rv_esv_ml": (1, 1000), "lv_length_mm": (20, 200), "rv_length_mm": (20, 200),
-            "apex_wall_mm": (0.5, 40), "base_descent_mm": (0, 40), "lv_bulge": (0, 5), "rv_bulge": (0, 5),
-            "ellipticity": (0.7, 1.4), "septal_excess": (0, 0.8), "rv_anterior_deg": (20, 120),
-            "rv_inferior_deg": (20, 120), "lean_x_mm": (-60, 60), "lean_y_mm": (-60, 60), "rr_ms": (200, 3000),
-            "ed_phase": (0, 1), "es_start": (0.15, 0.55), "es_end": (0.15, 0.6), "rv_delay": (-0.2, 0.2),
+            "lv_edv_ml": (5, 1000),
+            "lv_esv_ml": (1, 1000),
+            "lv_mass_g": (5, 1000),
+            "mass_change_es": (-0.3, 0.3),
+            "rv_edv_ml": (5, 1000),
+            "rv_esv_ml": (1, 1000),
+            "lv_length_mm": (20, 200),
+            "rv_length_mm": (20, 200),
+            "apex_wall_mm": (0.5, 40),
+            "base_descent_mm": (0, 40),
+            "lv_bulge": (0, 5),
+            "rv_bulge": (0, 5),
+            "ellipticity": (0.7, 1.4),
+            "septal_excess": (0, 0.8),
+            "rv_anterior_deg": (20, 120),
+            "rv_inferior_deg": (20, 120),
+            "lean_x_mm": (-60, 60),
+            "lean_y_mm": (-60, 60),
+            "rr_ms": (200, 3000),
+            "ed_phase": (0, 1),
+            "es_start": (0.15, 0.55),
+            "es_end": (0.15, 0.6),
+            "rv_delay": (-0.2, 0.2),
         }
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
@@ -181,8 +198,11 @@ class CineHeart:
         """Exact volumes in mL at a phase (0..1) or an array of phases; frame ``t`` of ``n`` is phase ``t / n``."""
         g, h = self.filling(phase), self.filling(phase, self.rv_delay)
         wall = self.lv_mass_g / MYOCARDIAL_DENSITY * (1 + self.mass_change_es * (1 - g))
-        return Volumes(self.lv_esv_ml + (self.lv_edv_ml - self.lv_esv_ml) * g, wall,
-                       self.rv_esv_ml + (self.rv_edv_ml - self.rv_esv_ml) * h)
+        return Volumes(
+            self.lv_esv_ml + (self.lv_edv_ml - self.lv_esv_ml) * g,
+            wall,
+            self.rv_esv_ml + (self.rv_edv_ml - self.rv_esv_ml) * h,
+        )
 
     def true_measurements(self, n_frames: int | None = None) -> dict[str, float]:
         """Exact values under the names that the analysis uses.
@@ -218,17 +238,25 @@ class CineHeart:
         endo_length = epi_length - self.apex_wall_mm * (1 + APICAL_THICKENING * contraction)
         rv_length = self.rv_length_mm - base
         lv, rv = _fullness(self.lv_bulge), _fullness(self.rv_bulge)
-        return Shape(base, 1000 * volumes.lv_ml / (lv * endo_length), endo_length,
-                     1000 * (volumes.lv_ml + volumes.myocardium_ml) / (lv * epi_length), epi_length,
-                     1000 * volumes.rv_ml / (rv * rv_length), rv_length)
+        return Shape(
+            base,
+            1000 * volumes.lv_ml / (lv * endo_length),
+            endo_length,
+            1000 * (volumes.lv_ml + volumes.myocardium_ml) / (lv * epi_length),
+            epi_length,
+            1000 * volumes.rv_ml / (rv * rv_length),
+            rv_length,
+        )
 
     def areas(self, phase: float, z: float | Array) -> tuple[Array, Array, Array]:
         """Exact cross-section areas in mm^2 of the LV cavity, the epicardium and the RV cavity at levels `z` in mm."""
         s = self.shape(phase)
         depth = np.asarray(z, float) - s.base_mm
-        return (_profile(depth, s.endo_area, s.endo_length, self.lv_bulge),
-                _profile(depth, s.epi_area, s.epi_length, self.lv_bulge),
-                _profile(depth, s.rv_area, s.rv_length, self.rv_bulge))
+        return (
+            _profile(depth, s.endo_area, s.endo_length, self.lv_bulge),
+            _profile(depth, s.epi_area, s.epi_length, self.lv_bulge),
+            _profile(depth, s.rv_area, s.rv_length, self.rv_bulge),
+        )
 
     def slab_areas(self, phase: float, z: Array, spacing_mm: float) -> tuple[Array, Array, Array]:
         """Exact mean areas as of `areas` over slabs of `spacing_mm` about levels `z`.
@@ -239,11 +267,20 @@ class CineHeart:
         depth = np.asarray(z, float) - s.base_mm
         low, high = np.maximum(depth - spacing_mm / 2, 0), depth + spacing_mm / 2
         return tuple(  # type: ignore[return-value]
-            np.where(depth >= 0, area * length * (_integral(high / length, bulge) - _integral(low / length, bulge))
-                     / np.maximum(high - low, 1e-9), 0.0)
-            for area, length, bulge in ((s.endo_area, s.endo_length, self.lv_bulge),
-                                        (s.epi_area, s.epi_length, self.lv_bulge),
-                                        (s.rv_area, s.rv_length, self.rv_bulge)))
+            np.where(
+                depth >= 0,
+                area
+                * length
+                * (_integral(high / length, bulge) - _integral(low / length, bulge))
+                / np.maximum(high - low, 1e-9),
+                0.0,
+            )
+            for area, length, bulge in (
+                (s.endo_area, s.endo_length, self.lv_bulge),
+                (s.epi_area, s.epi_length, self.lv_bulge),
+                (s.rv_area, s.rv_length, self.rv_bulge),
+            )
+        )
 
     @cached_property
     def length_mm(self) -> float:
@@ -326,7 +363,17 @@ def measurements_of(ed: Volumes, es: Volumes, rr_ms: float) -> dict[str, float]:
     """The analysis's measurements from exact volumes at ED and ES."""
     lv_sv, rv_sv = ed.lv_ml - es.lv_ml, ed.rv_ml - es.rv_ml
     rate = 60000.0 / rr_ms
-    values = {"lv_edv": ed.lv_ml, "lv_esv": es.lv_ml, "lv_sv": lv_sv, "lv_ef": 100 * lv_sv / ed.lv_ml,
-              "lv_mass": ed.myocardium_ml * MYOCARDIAL_DENSITY, "rv_edv": ed.rv_ml, "rv_esv": es.rv_ml, "rv_sv": rv_sv,
-              "rv_ef": 100 * rv_sv / ed.rv_ml, "heart_rate": rate, "cardiac_output": lv_sv * rate / 1000}
+    values = {
+        "lv_edv": ed.lv_ml,
+        "lv_esv": es.lv_ml,
+        "lv_sv": lv_sv,
+        "lv_ef": 100 * lv_sv / ed.lv_ml,
+        "lv_mass": ed.myocardium_ml * MYOCARDIAL_DENSITY,
+        "rv_edv": ed.rv_ml,
+        "rv_esv": es.rv_ml,
+        "rv_sv": rv_sv,
+        "rv_ef": 100 * rv_sv / ed.rv_ml,
+        "heart_rate": rate,
+        "cardiac_output": lv_sv * rate / 1000,
+    }
     return {name: float(value) for name, value in values.items()}

@@ -39,8 +39,17 @@ class Box(NamedTuple):
     pixel: float
 
 
-def paint(heart: CineHeart, geometry: Geometry, phases: Array, *, seed: int, noise: float, blur_mm: float, coil: float,
-          blood: float) -> Array:
+def paint(
+    heart: CineHeart,
+    geometry: Geometry,
+    phases: Array,
+    *,
+    seed: int,
+    noise: float,
+    blur_mm: float,
+    coil: float,
+    blood: float,
+) -> Array:
     """Frames ``(t, i, j, k)`` int16, before the geometry's flips."""
     rng = np.random.default_rng([seed, 7])
     x, y = geometry.plane()
@@ -68,8 +77,15 @@ def paint(heart: CineHeart, geometry: Geometry, phases: Array, *, seed: int, noi
     return frames
 
 
-def _box(heart: CineHeart, geometry: Geometry, still: Array, levels: Array, box: tuple[slice, slice], pixel: float,
-         rng: np.random.Generator) -> Box:
+def _box(
+    heart: CineHeart,
+    geometry: Geometry,
+    still: Array,
+    levels: Array,
+    box: tuple[slice, slice],
+    pixel: float,
+    rng: np.random.Generator,
+) -> Box:
     x, y = geometry.in_heart(*geometry.plane())
     x, y = (a[box].astype(np.float32)[None, None] for a in (x, y))
     sub = ((np.arange(SUBLEVELS) + 0.5) / SUBLEVELS - 0.5) * geometry.thickness_mm
@@ -85,11 +101,29 @@ def _box(heart: CineHeart, geometry: Geometry, still: Array, levels: Array, box:
     # Fat gathers in the grooves at the insertions and towards the base; over the lateral wall there is next to none.
     lumps = smooth_noise(rng, shape, (15 / scale, 10 / pixel, 10 / pixel))[:, None]
     groove = np.exp(-((profile - 0.15) ** 2) / 0.06)
-    lateral = np.clip(-(u * np.cos(np.radians(heart.rv_direction_deg)) + v * np.sin(np.radians(heart.rv_direction_deg)))
-                      / radius, 0, 1)
+    lateral = np.clip(
+        -(u * np.cos(np.radians(heart.rv_direction_deg)) + v * np.sin(np.radians(heart.rv_direction_deg))) / radius,
+        0,
+        1,
+    )
     fat = np.maximum(3.2 * groove * (profile > 0) + 2.6 * (1 - lateral) + 1.5 * lumps - 0.4 - 0.010 * z, 0.0)
-    return Box(x, y, z, u, v, radius, u / radius, v / radius, profile, integral,
-               still[:, box[0], box[1]][:, None], texture, grain, fat.astype(np.float32), pixel)
+    return Box(
+        x,
+        y,
+        z,
+        u,
+        v,
+        radius,
+        u / radius,
+        v / radius,
+        profile,
+        integral,
+        still[:, box[0], box[1]][:, None],
+        texture,
+        grain,
+        fat.astype(np.float32),
+        pixel,
+    )
 
 
 def _heart(heart: CineHeart, box: Box, phase: float) -> Array:
@@ -113,7 +147,7 @@ def _heart(heart: CineHeart, box: Box, phase: float) -> Array:
     exists = body & (epi > 0)
     fat = exists * edge(to_outer - box.fat_mm, 1.3 * pixel) * (box.fat_mm > 0.3)
     over(picture, fat, FAT * 0.80 * (1 + 0.10 * box.texture))
-    picture *= 1 - exists * np.float32(0.40) * np.exp(-((to_outer - 0.3) / 0.9) ** 2)
+    picture *= 1 - exists * np.float32(0.40) * np.exp(-(((to_outer - 0.3) / 0.9) ** 2))
     over(picture, exists * edge(to_outer, pixel), MYOCARDIUM * (1 + 0.10 * box.grain))
 
     # Right ventricle, with trabeculae towards the free wall and the apex.
@@ -169,5 +203,3 @@ def _above_base(heart: CineHeart, box: Box, shape: Shape, depth: Array, picture:
         far = place(a, b) - r_lv * (np.float32(size) + np.float32(growth) * height) - 1.2 * texture
         over(picture, above * edge(far - 2.0, pixel), 0.33)
         over(picture, above * edge(far, pixel), value * (1 + 0.06 * texture))
-
-

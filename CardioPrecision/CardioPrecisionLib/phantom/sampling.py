@@ -81,8 +81,11 @@ class Geometry:
 
     def __post_init__(self) -> None:
         rotation = np.asarray(self.rotation, float)
-        if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6) \
-                or np.linalg.det(rotation) < 0:
+        if (
+            rotation.shape != (3, 3)
+            or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
+            or np.linalg.det(rotation) < 0
+        ):
             raise InputError("phantom: rotation must be a proper 3 x 3 rotation matrix")
         object.__setattr__(self, "rotation", rotation)
         if min(self.pixel_mm) <= 0 or self.thickness_mm <= 0 or self.thickness_mm + self.gap_mm <= 0:
@@ -176,8 +179,9 @@ class CineSample:
     @property
     def measurements(self) -> dict[str, float]:
         ed, es = self.ed_frame, self.es_frame
-        return measurements_of(Volumes(*(v[ed] for v in self.truth)), Volumes(*(v[es] for v in self.truth)),
-                               self.heart.rr_ms)
+        return measurements_of(
+            Volumes(*(v[ed] for v in self.truth)), Volumes(*(v[es] for v in self.truth)), self.heart.rr_ms
+        )
 
     @property
     def ed_frame(self) -> int:
@@ -210,9 +214,19 @@ class CineSample:
         """The frames as DICOM; `header` goes to `CardioPrecisionLib.phantom.dicom_cine.write_cine_dicom`."""
         from .dicom_cine import write_cine_dicom
 
-        write_cine_dicom(Path(folder), self.frames(), self.sequence.affine, style=style,  # type: ignore[arg-type]
-                         **{"times_ms": self.sequence.times_ms, "rr_ms": self.heart.rr_ms, "patient_id": "PHANTOM-1",
-                            "thickness_mm": self.geometry.thickness_mm, **header})
+        write_cine_dicom(
+            Path(folder),
+            self.frames(),
+            self.sequence.affine,
+            style=style,  # type: ignore[arg-type]
+            **{
+                "times_ms": self.sequence.times_ms,
+                "rr_ms": self.heart.rr_ms,
+                "patient_id": "PHANTOM-1",
+                "thickness_mm": self.geometry.thickness_mm,
+                **header,
+            },
+        )
 
 
 def label_frames(heart: CineHeart, geometry: Geometry, phases: Array) -> Array:
@@ -280,8 +294,18 @@ def heart_box(heart: CineHeart, geometry: Geometry, margin_mm: float = 20.0) -> 
     return slice(int(i[0]), int(i[-1]) + 1), slice(int(j[0]), int(j[-1]) + 1)
 
 
-def sample(heart: CineHeart, geometry: Geometry, n_frames: int = 20, *, seed: int = 0, noise: float = 0.035,
-           blur_mm: float = 0.9, coil: float = 1.0, blood: float = 620.0, images: bool = True) -> CineSample:
+def sample(
+    heart: CineHeart,
+    geometry: Geometry,
+    n_frames: int = 20,
+    *,
+    seed: int = 0,
+    noise: float = 0.035,
+    blur_mm: float = 0.9,
+    coil: float = 1.0,
+    blood: float = 620.0,
+    images: bool = True,
+) -> CineSample:
     """Image and label a heart.
 
     Parameters
@@ -316,12 +340,20 @@ def sample(heart: CineHeart, geometry: Geometry, n_frames: int = 20, *, seed: in
     if images:
         from .painting import paint
 
-        frames = geometry.flipped(paint(heart, geometry, phases, seed=seed, noise=noise, blur_mm=blur_mm, coil=coil,
-                                        blood=blood))
+        frames = geometry.flipped(
+            paint(heart, geometry, phases, seed=seed, noise=noise, blur_mm=blur_mm, coil=coil, blood=blood)
+        )
     else:
         frames = np.zeros(labels.shape, np.int16)
     sequence = image.Sequence.from_array(
-        frames, geometry.affine(heart), times_ms=phases * heart.rr_ms, rr_ms=heart.rr_ms, full_cycle=True,
-        thickness_mm=geometry.thickness_mm, modality="MR", source="phantom",
-        details={"manufacturer": "CardioPrecision"})
+        frames,
+        geometry.affine(heart),
+        times_ms=phases * heart.rr_ms,
+        rr_ms=heart.rr_ms,
+        full_cycle=True,
+        thickness_mm=geometry.thickness_mm,
+        modality="MR",
+        source="phantom",
+        details={"manufacturer": "CardioPrecision"},
+    )
     return CineSample(heart, geometry, sequence, labels, Volumes(*(np.asarray(v) for v in heart.truth(phases))))

@@ -68,8 +68,11 @@ def thorax(x: Array, y: Array, levels: Array, pixel_mm: float, rng: np.random.Ge
     cavity = edge(to_skin + wall_mm, soft)
     lung = LUNG * (1 + 0.35 * middle)
     hilum = np.exp(-((x - 25) ** 2 + (y + 45) ** 2) / (2 * 45.0**2))
-    lung = lung + (0.12 + 0.55 * hilum) * splats(rng, shape, 0.004 * pixel_mm**2, 1.5 / pixel_mm) \
+    lung = (
+        lung
+        + (0.12 + 0.55 * hilum) * splats(rng, shape, 0.004 * pixel_mm**2, 1.5 / pixel_mm)
         + 0.30 * hilum * splats(rng, shape, 0.0015 * pixel_mm**2, 3.0 / pixel_mm)
+    )
     over(picture, cavity, lung)
 
     # Mediastinal fat in front of and above the heart near the base, great vessels within it.
