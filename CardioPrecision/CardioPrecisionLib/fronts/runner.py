@@ -183,8 +183,8 @@ def run_analysis(
             with record.stage("labels"):
                 data = next(iter(loaded.values())).data
                 reader_labels, label_warnings, record.extra["labels"] = read_labels(
-                    labels, data, getattr(analysis, "segments"), getattr(analysis, "label_schemes")
-                )  # noqa: B009
+                    labels, data, analysis.segments, analysis.label_schemes
+                )
         with record.stage("run"):
             result = analysis.run(loaded, chosen, part(progress, 0.15, 0.95), patient=patient, labels=reader_labels)
         read = [text for given in loaded.values() for text in given.warnings]
