@@ -281,9 +281,13 @@ class SliceTrainer:
         temporary.replace(file)
 
     def _save_weights(self) -> None:
-        state = {
-            k: (v.half() if v.is_floating_point() and "running_" not in k else v) for k, v in self.averaged.items()
-        }
+        # A module that a network holds under two names (DynUNet does) is stored once: torch keeps shared tensors shared.
+        once: dict[int, torch.Tensor] = {}
+        state = {}
+        for key, current in self.network.state_dict().items():
+            value = self.averaged[key]
+            small = value.half() if value.is_floating_point() and "running_" not in key else value
+            state[key] = once.setdefault(current.data_ptr(), small) if current.numel() else small
         self.weights_file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.weights_file.with_suffix(".tmp")
         torch.save(state, temporary)
