@@ -135,7 +135,7 @@ class LVVolumes:
         loaded = inputs["cine_sax"]
         sequence: Sequence = loaded.data
         result = Result(record={"seconds": {}})
-        source = sequence.source or f"voxels sha256:{sequence.voxel_hash()}"
+        source = _source(sequence)
         if loaded.unusable:
             result.measurements = _all_missing(loaded.unusable, source)
             return result
@@ -174,12 +174,10 @@ class LVVolumes:
         return _Outlined(array, f"reader's labels; slice summation; {PAPILLARY} as drawn", phases, volumes, valid)
 
     def _infer(self, sequence: Sequence, parameters: LVParameters, progress: Progress, result: Result) -> _Outlined:
-        from CardioPrecisionLib.bundle import guard, licence, registry
+        from CardioPrecisionLib.bundle import registry
         from CardioPrecisionLib.bundle.engine import SliceEngine
 
         bundle = registry.get_bundle(BUNDLE)
-        licence.require(bundle)
-        result.warnings += guard.check(bundle, sequence)
         started = time.perf_counter()
         engine = SliceEngine(
             bundle,
@@ -189,6 +187,7 @@ class LVVolumes:
             threads=parameters.threads,
         )
         found = engine.segment(sequence, progress=part(progress, 0.0, 0.75))
+        result.warnings += found.warnings
         labels = clean_frames(_relabel(found.labels))
         volumes = frame_volumes(labels, sequence.voxel_ml)
         valid = np.ones(sequence.n_frames, bool)
@@ -328,6 +327,15 @@ class LVVolumes:
             measurements=result.measurements,
             wall=wall,
         )
+
+
+def _source(sequence: Sequence) -> str:
+    """The series, or the voxels where no header names one; many series are in the record."""
+    series = sequence.source.split("+") if sequence.source else []
+    if len(series) == 1:
+        return series[0]
+    voxels = f"voxels sha256:{sequence.voxel_hash()}"
+    return f"{series[0]} and {len(series) - 1} more series, {voxels}" if series else voxels
 
 
 def _relabel(labels: Array) -> Array:

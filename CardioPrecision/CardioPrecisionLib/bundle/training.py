@@ -281,7 +281,7 @@ class SliceTrainer:
         temporary.replace(file)
 
     def _save_weights(self) -> None:
-        # A module that a network holds under two names (DynUNet does) is stored once: torch keeps shared tensors shared.
+        # What a network holds under two names (DynUNet does) is stored once: torch keeps shared tensors shared.
         once: dict[int, torch.Tensor] = {}
         state = {}
         for key, current in self.network.state_dict().items():

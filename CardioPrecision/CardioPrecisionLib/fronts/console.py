@@ -81,13 +81,18 @@ def show_outcome(stream: TextIO, outcome: RunOutcome) -> None:
     table.add_column("Value", justify="right", no_wrap=True)
     table.add_column("Interval", no_wrap=True)
     table.add_column("State", max_width=60)
+    missing: dict[str, list[str]] = {}
     for row in outcome.result.measurements:
         name = title_of(row.name) + (f", {site_of(row.site)}" if row.site else "")
-        style = None if row.state.has_value else "dim"
-        value = quantity(row.value, row.unit) if row.state.has_value else "–"
-        table.add_row(escape(name), escape(value), _interval(row), escape(_state(row)), style=style)
+        if row.state.has_value:
+            table.add_row(escape(name), escape(quantity(row.value, row.unit)), _interval(row), escape(_state(row)))
+        else:
+            missing.setdefault(_state(row), []).append(name)
     console = _console(stream)
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    for why, names in missing.items():
+        console.print(f"[dim]{escape('; '.join(names))}[/dim]: {escape(why)}", soft_wrap=True)
     show_warnings(stream, outcome.result.warnings)
     if not outcome.result.measurements.assessable:
         console.print("Nothing was assessable; the report says why.", soft_wrap=True)
