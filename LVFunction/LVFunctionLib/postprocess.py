@@ -8,8 +8,9 @@ from scipy import ndimage
 
 from .segments import LV, MYOCARDIUM, RV
 
-_IN_PLANE = np.zeros((3, 3, 3), bool)
-_IN_PLANE[:, :, 1] = ndimage.generate_binary_structure(2, 1)
+#: Least share of a part in one slice that must lie over the left ventricle of the slice before, towards the middle. The
+#: right ventricle has no such rule: its outflow tract does leave the rest at the base.
+OVERLAP = 0.4
 _THROUGH = ndimage.generate_binary_structure(3, 1)
 
 
@@ -23,11 +24,34 @@ def _largest(mask: Array) -> Array:
     return kept
 
 
+def _continuous(mask: Array, least: float) -> Array:
+    """The parts of each slice that continue those of the slice before, from the largest slice outwards.
+
+    A ventricle does not jump: what a network takes for a ventricle above its base (aorta, atrium) or below its apex
+    (stomach, chest wall) may touch the true one in the corner of a voxel, but does not lie over it.
+    """
+    areas = mask.sum(axis=(0, 1))
+    middle = int(areas.argmax())
+    kept = np.zeros_like(mask)
+    kept[:, :, middle] = mask[:, :, middle]
+    for step, stop in ((-1, -1), (1, mask.shape[2])):
+        for k in range(middle + step, stop, step):
+            parts, count = ndimage.label(mask[:, :, k])
+            if not count:
+                continue
+            size = np.bincount(parts.ravel(), minlength=count + 1)
+            shared = np.bincount(parts[kept[:, :, k - step]], minlength=count + 1)
+            good = shared >= least * size
+            good[0] = False
+            kept[:, :, k] = good[parts]
+    return kept
+
+
 def clean(labels: Array) -> Array:
     """Keep one heart: in place, on one frame ``(i, j, k)``.
 
-    The largest connected part of the left ventricle (cavity and wall) is kept, and the largest part of the right
-    ventricle that touches it or lies nearest; holes in the cavity are filled. What is removed becomes background.
+    The largest connected part of each ventricle (the left with its wall) is kept, the left as far as it continues from
+    slice to slice; holes in the left cavity are filled. What is removed becomes background.
     """
     found = np.argwhere(labels)
     if not len(found):
@@ -37,7 +61,7 @@ def clean(labels: Array) -> Array:
     view = labels[box]
     left = np.isin(view, (LV, MYOCARDIUM))
     if left.any():
-        view[left & ~_largest(left)] = 0
+        view[left & ~_largest(_continuous(_largest(left), OVERLAP))] = 0
         cavity = view == LV
         if cavity.any():
             view[cavity & ~_largest(cavity)] = MYOCARDIUM

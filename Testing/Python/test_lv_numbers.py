@@ -244,6 +244,19 @@ def test_postprocessing_keeps_one_heart():
     assert np.array_equal(labels, clean)
 
 
+def test_postprocessing_drops_what_does_not_continue():
+    """A ring above the base that touches the ventricle in one voxel column only: an aorta, not the ventricle."""
+    labels = heart()
+    clean = labels.copy()
+    i, j = np.indices(SHAPE[:2])
+    ring = np.hypot(i - 48, j - 48 + 26) < 10
+    assert (ring & (labels[:, :, 1] > 0)).any()
+    labels[ring, 0] = MYOCARDIUM
+    labels[np.hypot(i - 48, j - 48 + 26) < 6, 0] = LV
+    postprocess.clean(labels)
+    assert np.array_equal(labels, clean)
+
+
 def test_conformal_intervals_cover():
     rng = np.random.default_rng(1)
     scales = rng.uniform(1, 3, 400)
