@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-PATCH, OVERLAP = (128, 128), 0.25
+OVERLAP = 0.25
 MIB = 1024.0**2
 
 
@@ -101,7 +101,8 @@ def run_plain(bundle: Any, frames: np.ndarray, affine: np.ndarray, threads: int,
     torch.set_num_threads(threads)
     networks = [n.to(device) for _, n in load_members(bundle)[0]]
     load = time.perf_counter() - start
-    inferer = SlidingWindowInferer(roi_size=PATCH, sw_batch_size=1, overlap=OVERLAP)
+    patch = int(bundle.settings["patch"])  # what it was trained on
+    inferer = SlidingWindowInferer(roi_size=(patch, patch), sw_batch_size=1, overlap=OVERLAP)
     step = float(bundle.settings["spacing_mm"])
     native = frames.shape[1:3]
     size = [round(n * float(s) / step) for n, s in zip(native, spacing_of(affine)[:2], strict=True)]
