@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 LOCK := constraints.txt
 
-.PHONY: help demo test test-fast lint bench docs cmake clean
+.PHONY: help demo test test-fast lint bench cmake clean
 help:
 	@echo "make demo   a synthetic patient through the analysis; prints the numbers and where the report is"
 	@echo "make test   all tests (make test-fast leaves out the slow ones)"
