@@ -135,7 +135,7 @@ class SliceEngine:
             low, high = s.get("intensity_percentiles", (0.5, 99.5))
             self.percentiles = (float(low), float(high))
             self.margin_mm = float(s.get("box_margin_mm", 20.0))
-            self.least = int(s.get("patch", 0))
+            self.least = int(s.get("least_window", 0))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"Bundle {bundle.name}: the 'cardioprecision' section of configs/metadata.json is incomplete ({error})."

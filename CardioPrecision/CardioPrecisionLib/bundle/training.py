@@ -90,6 +90,8 @@ class PatchSampler:
     augmentation : Augmentation
     edge_weight : float
         How much more often slices at either end of the labelled range (and those next to them) are drawn.
+    small_weight, small_mm2 : float
+        How much more often slices are drawn in which the last class is there but smaller than this area.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class PatchSampler:
         batch_size: int = 16,
         augmentation: Augmentation | None = None,
         edge_weight: float = 1.5,
+        small_weight: float = 1.0,
+        small_mm2: float = 500.0,
         seed: int = 0,
     ):
         if not stacks:
@@ -116,7 +120,9 @@ class PatchSampler:
             for k in range(stack.image.shape[0]):
                 self.index.append((s, k))
                 near_end = min(abs(k - full[0]), abs(k - full[-1])) <= 1
-                weights.append(edge_weight if near_end else 1.0)
+                area = float((stack.label[k] == classes - 1).sum()) * stack.spacing[0] * stack.spacing[1]
+                small = small_weight if 0 < area < small_mm2 else 1.0
+                weights.append((edge_weight if near_end else 1.0) * small)
         self.p = np.asarray(weights) / np.sum(weights)
 
     def state(self) -> dict:
