@@ -47,7 +47,7 @@ def hausdorff(a: Array, b: Array, spacing: Array) -> float | None:
     return float(max(to_b.max(), to_a.max()))
 
 
-def judge(case: acdc.Case, engine: Any, tta: int = 8) -> dict[str, Any]:
+def judge(case: acdc.Case, engine: Any, tta: int = 4) -> dict[str, Any]:
     """Segment one patient at both phases as in a real run, and compare with the reference labels."""
     affine = np.diag([*case.spacing, 1.0])
     images = np.stack([case.images[p] for p in PHASES])
@@ -73,7 +73,7 @@ def _from_volumes(v: Array) -> dict[str, float]:
     return quantities(v[0, 0], v[1, 0], v[0, 1], v[0, 2], v[1, 2])
 
 
-def summary(rows: Rows[dict[str, Any]], level: float = LEVEL) -> dict[str, Any]:
+def summary(rows: Rows[dict[str, Any]], tta: int, level: float = LEVEL) -> dict[str, Any]:
     """Means over patients, by diagnosis group and in all, and the calibration of the intervals."""
 
     def block(chosen: Rows[dict[str, Any]]) -> dict[str, Any]:
@@ -96,7 +96,13 @@ def summary(rows: Rows[dict[str, Any]], level: float = LEVEL) -> dict[str, Any]:
         return out
 
     groups = sorted({r["group"] for r in rows})
-    calibration: dict[str, Any] = {"level": level, "patients": len(rows), "factors": {}, "coverage_left_out": {}}
+    calibration: dict[str, Any] = {
+        "level": level,
+        "tta": tta,
+        "patients": len(rows),
+        "factors": {},
+        "coverage_left_out": {},
+    }
     for name in rows[0]["scale"]:
         errors = [r["measured"][name] - r["truth"][name] for r in rows]
         scales = [r["scale"][name] for r in rows]
@@ -115,7 +121,7 @@ def _mean(values: list[Any]) -> float:
 
 
 def run(
-    bundle: str | Path, data_dir: str | Path, output: str | Path, tta: int = 8, precision: str = "auto"
+    bundle: str | Path, data_dir: str | Path, output: str | Path, tta: int = 4, precision: str = "auto"
 ) -> dict[str, Any]:
     """Evaluate the bundle on the validation split of ACDC and write the rows and their summary as JSON."""
     from CardioPrecisionLib.bundle import registry
@@ -134,7 +140,7 @@ def run(
             rows[-1]["measured"]["lv_ef"],
             rows[-1]["truth"]["lv_ef"],
         )
-    result = {"summary": summary(rows), "patients": rows}
+    result = {"summary": summary(rows, tta), "patients": rows}
     target = Path(output)
     temporary = target.with_suffix(".tmp")
     temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")

@@ -50,7 +50,7 @@ class LVParameters:
     device: str = "auto"
     precision: str = "auto"
     deterministic: bool = True
-    tta: int = 8
+    tta: int = 4
     ed_frame: int | None = None
     es_frame: int | None = None
     threads: int | None = None
@@ -207,8 +207,10 @@ class LVVolumes:
         result.record["seconds"]["segment"] = time.perf_counter() - started
         version = bundle.metadata.get("version", "?")
         method = f"MONAI bundle {BUNDLE} {version}; slice summation; {PAPILLARY}"
-        calibration = bundle.metadata.get("cardioprecision", {}).get("intervals")
-        return _Outlined(labels, method, phases, volumes, valid, areas, calibration if parameters.tta == 8 else None)
+        calibration = bundle.settings.get("intervals")
+        if calibration and calibration["tta"] != parameters.tta:  # another number of copies spreads otherwise
+            calibration = None
+        return _Outlined(labels, method, phases, volumes, valid, areas, calibration)
 
     @staticmethod
     def _phases(
