@@ -88,8 +88,8 @@ def tables(summary: dict[str, Any]) -> str:
                 error_rows,
             ),
             f"Intervals are nominally {100 * intervals['level']:.0f} %, calibrated on these {intervals['patients']} "
-            "patients; the last column is the share of patients inside the interval that the other patients give (near the "
-            "nominal level by construction; it says nothing of other scanners).",
+            "patients; the last column is the share of patients inside the interval that the other patients give "
+            "(near the nominal level by construction; it says nothing of other scanners).",
         ]
     )
 
