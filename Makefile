@@ -29,6 +29,8 @@ $(STAMP): pyproject.toml $(LOCK) | $(VENV)/bin/python
 	@touch $@
 
 demo: $(STAMP)
+	@echo "The weights of the model cine_sax_ventricles are licensed CC BY-NC-SA 4.0 (no commercial use); this accepts that:"
+	@echo "LVFunction/LVFunctionLib/bundles/cine_sax_ventricles/LICENSE"
 	@$(BIN)/cardioprecision demo --accept-license cine_sax_ventricles -o $(OUT)
 
 test: $(STAMP)

@@ -53,7 +53,7 @@ def _console(stream: TextIO) -> Any:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
 
 
-def _interval(row: Measurement) -> str:
+def interval_text(row: Measurement) -> str:
     from ..report.names import span
 
     if row.low is None or row.high is None:
@@ -85,7 +85,7 @@ def show_outcome(stream: TextIO, outcome: RunOutcome) -> None:
     for row in outcome.result.measurements:
         name = title_of(row.name) + (f", {site_of(row.site)}" if row.site else "")
         if row.state.has_value:
-            table.add_row(escape(name), escape(quantity(row.value, row.unit)), _interval(row), escape(_state(row)))
+            table.add_row(escape(name), escape(quantity(row.value, row.unit)), interval_text(row), escape(_state(row)))
         else:
             missing.setdefault(_state(row), []).append(name)
     console = _console(stream)

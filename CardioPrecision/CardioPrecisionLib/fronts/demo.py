@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from ..analysis import Progress, part, silent
+from .console import interval_text
 from .registry import get_analysis
 from .runner import RunOutcome, require_licences, run_analysis
 
@@ -32,7 +33,7 @@ def run_demo(
     """
     from ..output import OutputFolder
     from ..phantom import demo_patient
-    from ..report.names import quantity, span, title_of
+    from ..report.names import quantity, title_of
 
     OutputFolder(output).check()
     require_licences(get_analysis(_ANALYSIS))
@@ -48,7 +49,6 @@ def run_demo(
     for name, true in patient.sample.measurements.items():
         row = outcome.result.measurements.get(name)
         if row is not None:
-            interval = span(row.low, row.high, row.unit) if row.low is not None else ""
             measured = quantity(row.value, row.unit) if row.state.has_value else row.state.value.replace("_", " ")
-            rows.append([title_of(name), measured, interval, quantity(true, row.unit)])
+            rows.append([title_of(name), measured, interval_text(row), quantity(true, row.unit)])
     return outcome, rows
