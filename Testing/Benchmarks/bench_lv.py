@@ -172,7 +172,8 @@ def import_seconds(code: str, times: int = 5) -> float:
     """Best of several fresh processes, without the start of Python itself."""
     script = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
     runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(times)
+        subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
+        for _ in range(times)
     ]
     return min(float(r.stdout) for r in runs)
 
@@ -195,7 +196,7 @@ def end_to_end(study: Path, threads: int) -> dict[str, Any]:
             str(threads),
         ]
         start = time.perf_counter()
-        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        done = subprocess.run(run, capture_output=True, encoding="utf-8", check=False)
         seconds = time.perf_counter() - start
     if done.returncode not in (0, 3):
         lines = (done.stderr or done.stdout).strip().splitlines()
@@ -249,7 +250,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
             ]
             environment = os.environ | {"OMP_NUM_THREADS": str(args.threads), "PYTHONWARNINGS": "ignore"}
             done = subprocess.run(
-                [sys.executable, __file__, *own], env=environment, capture_output=True, text=True, check=False
+                [sys.executable, __file__, *own], env=environment, capture_output=True, encoding="utf-8", check=False
             )
             if done.returncode:
                 raise SystemExit(f"{who}: {done.stderr.strip().splitlines()[-1]}")

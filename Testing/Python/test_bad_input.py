@@ -173,7 +173,7 @@ def test_unwritable_output_folder(tmp_path, cine):
     done = subprocess.run(
         command,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=tmp_path,
         check=False,
         timeout=120,

@@ -118,7 +118,9 @@ def test_the_registry_imports_nothing_heavy():
         "import sys, CardioPrecisionLib.bundle.registry as r, CardioPrecisionLib.bundle.licence; r.list_bundles(); "
         "print([m for m in ('torch', 'monai', 'numpy') if m in sys.modules])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, env=os.environ
+    )
     assert out.stdout.strip() == "[]"
 
 

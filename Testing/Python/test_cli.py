@@ -30,7 +30,7 @@ def run(*arguments, cwd=None, start=START, **environment):
     return subprocess.run(
         [sys.executable, "-c", start, *map(str, arguments)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=env,
         cwd=cwd,
         encoding="utf-8",

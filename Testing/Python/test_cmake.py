@@ -113,7 +113,7 @@ def test_cmake_itself_reads_the_same_lists(tmp_path, name):
         '      message(STATUS "${MY_NAME}|${kind}|${file}")\n    endforeach()\n  endforeach()\nendmacro()\n'
         f'set(SOURCE "{(ROOT / name).as_posix()}")\ninclude("${{SOURCE}}/CMakeLists.txt")\n'
     )
-    done = subprocess.run(["cmake", "-P", str(driver)], capture_output=True, text=True)
+    done = subprocess.run(["cmake", "-P", str(driver)], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     lists = cmake_lists(ROOT / name)
     expected = [
@@ -140,7 +140,7 @@ def test_flat_folder_has_everything_in_its_place(tmp_path):
             "m.schema(); print(CardioPrecisionLib.__file__)",
         ],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=tmp_path,
         env={"PYTHONPATH": str(flat), "PATH": ""},
     )

@@ -70,7 +70,7 @@ def test_stdout_holds_json_lines_only(small_cine, tmp_path, child_folder):
     done = subprocess.run(
         [sys.executable, "-m", "CardioPrecisionLib.fronts.job", str(tmp_path / "site" / "job.json")],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=env,
         check=False,
         timeout=120,
@@ -197,7 +197,7 @@ def test_ctrl_c_on_the_command_line(small_cine, tmp_path, child_folder, number):
         "--mode",
         "slow",
     ]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     watchdog = threading.Timer(60, process.kill)
     watchdog.start()
     try:

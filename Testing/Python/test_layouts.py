@@ -25,7 +25,7 @@ def environment(tmp_path: Path, **more: str) -> dict[str, str]:
 
 
 def run(command: list[str], cwd: Path, env: dict[str, str]) -> str:
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=1500)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=1500)
     assert done.returncode == 0, f"{' '.join(command[:6])} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -106,7 +106,7 @@ def test_git_state_is_that_of_this_checkout():
     from conftest import REPOSITORY
 
     command = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
-    head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    head = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
     assert state["commit"] == head
 
 
@@ -120,5 +120,5 @@ def test_import_starts_no_process_and_nothing_heavy():
         "heavy = {'torch', 'monai', 'SimpleITK', 'pydicom', 'matplotlib', 'jinja2', 'vtk'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr

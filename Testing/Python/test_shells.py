@@ -82,7 +82,7 @@ def test_shell_imports_with_nothing_heavy(name, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, name, ",".join(NOT_AT_IMPORT)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=tmp_path,
         env={"PYTHONPATH": f"{ROOT / name}:{ROOT / 'Testing/Python'}", "PATH": ""},
     )

@@ -223,6 +223,8 @@ class SliceTrainer:
         Where the averaged weights go at the end (float16 parameters, float32 statistics).
     validate : callable, optional
         ``validate(network) -> dict`` run on the averaged weights every `validate_every` iterations.
+    start_from : str or Path, optional
+        Weights to begin with where there is no checkpoint, such as the bundle's own: to train on.
     """
 
     def __init__(
@@ -241,8 +243,11 @@ class SliceTrainer:
         checkpoint_every: int = 250,
         device: str = "cpu",
         seed: int = 0,
+        start_from: str | Path | None = None,
     ):
         torch.manual_seed(seed)
+        if start_from:
+            network.load_state_dict(torch.load(start_from, map_location="cpu", weights_only=True))
         self.device = torch.device(device)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss, self.sampler, self.iterations = loss, sampler, int(iterations)
