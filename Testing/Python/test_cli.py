@@ -33,7 +33,6 @@ def run(*arguments, cwd=None, start=START, **environment):
         encoding="utf-8",
         env=env,
         cwd=cwd,
-        encoding="utf-8",
         check=False,
         timeout=120,
     )
