@@ -25,6 +25,14 @@ def spacing_of(affine: Array) -> Array:
     return np.linalg.norm(affine[:3, :3], axis=0)
 
 
+def usable_affine(affine: Array) -> Array:
+    """The affine as float64; an `InputError` where it is not a finite, invertible ``(4, 4)`` matrix."""
+    affine = np.asarray(affine, dtype=np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError("The image has no usable geometry (its voxel-to-world matrix is singular or not finite).")
+    return affine
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A scalar or label volume.
@@ -41,12 +49,9 @@ class Image:
     affine: Array
 
     def __post_init__(self) -> None:
-        affine = np.asarray(self.affine, dtype=np.float64)
         if self.array.ndim != 3:
             raise ValueError(f"an Image has three axes, not {self.array.ndim}")
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            raise InputError("The image has no usable geometry (its voxel-to-world matrix is singular or not finite).")
-        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "affine", usable_affine(self.affine))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -153,10 +158,7 @@ class Sequence:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        affine = np.asarray(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            raise InputError("The image has no usable geometry (its voxel-to-world matrix is singular or not finite).")
-        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "affine", usable_affine(self.affine))
 
     @classmethod
     def from_array(cls, array: Array, affine: Array, **more: Any) -> Sequence:

@@ -19,7 +19,7 @@ from . import acdc
 from .intervals import conformal_factor, coverage_left_out, quantities, scale
 from .postprocess import clean_frames
 from .segments import LV, MYOCARDIUM, RV
-from .volumes import _relabel, frame_volumes
+from .volumes import frame_volumes, relabel
 
 log = logging.getLogger(__name__)
 STRUCTURES = {"RV": RV, "MYO": MYOCARDIUM, "LV": LV}
@@ -53,8 +53,8 @@ def judge(case: acdc.Case, engine: Any, tta: int = 4) -> dict[str, Any]:
     images = np.stack([case.images[p] for p in PHASES])
     sequence = Sequence.from_array(images, affine, modality="MR")
     found = engine.segment(sequence, frames=[0, 1], tta=tta)
-    labels = clean_frames(_relabel(found.labels))
-    truth = _relabel(np.stack([case.labels[p] for p in PHASES]))
+    labels = clean_frames(relabel(found.labels))
+    truth = relabel(np.stack([case.labels[p] for p in PHASES]))
     ours, theirs = frame_volumes(labels, sequence.voxel_ml), frame_volumes(truth, sequence.voxel_ml)
     ml = found.areas_mm2.sum(axis=2) * sequence.spacing[2] / 1000.0
     row: dict[str, Any] = {"patient": case.key, "group": case.group, "dice": {}, "hausdorff_mm": {}}

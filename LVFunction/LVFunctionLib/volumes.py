@@ -188,7 +188,7 @@ class LVVolumes:
         )
         found = engine.segment(sequence, progress=part(progress, 0.0, 0.75))
         result.warnings += found.warnings
-        labels = clean_frames(_relabel(found.labels))
+        labels = clean_frames(relabel(found.labels))
         volumes = frame_volumes(labels, sequence.voxel_ml)
         valid = np.ones(sequence.n_frames, bool)
         phases = self._phases(volumes, valid, sequence, parameters, {})
@@ -199,7 +199,7 @@ class LVVolumes:
                 sequence, frames=frames, box=found.box, tta=parameters.tta, progress=part(progress, 0.75, 1.0)
             )
             for place, frame in enumerate(frames):
-                labels[frame] = clean(_relabel(refined.labels[place]))
+                labels[frame] = clean(relabel(refined.labels[place]))
             volumes[frames] = frame_volumes(labels[frames], sequence.voxel_ml)
             areas = refined.areas_mm2
             result.record["refinement"] = {"frames": [f + 1 for f in frames], "tta": parameters.tta}
@@ -340,7 +340,7 @@ def _source(sequence: Sequence) -> str:
     return f"{series[0]} and {len(series) - 1} more series, {voxels}" if series else voxels
 
 
-def _relabel(labels: Array) -> Array:
+def relabel(labels: Array) -> Array:
     """The bundle's labels (1 RV, 2 myocardium, 3 LV) as this module's."""
     table = np.zeros(256, np.uint8)
     for theirs, ours in FROM_ACDC.items():
