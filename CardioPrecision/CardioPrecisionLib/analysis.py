@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-
 from .errors import Cancelled
 from .image import Array
 from .measurement import Code, Measurements, Patient
@@ -198,8 +196,3 @@ class Analysis(Protocol):
     ) -> Result:
         """Analyse. `labels` are a reader's own, used instead of the model's."""
         ...
-
-
-def finite_or_none(value: float) -> float | None:
-    """A float, or None for NaN and infinity."""
-    return float(value) if np.isfinite(value) else None

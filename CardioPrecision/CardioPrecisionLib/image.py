@@ -25,6 +25,11 @@ def spacing_of(affine: Array) -> Array:
     return np.linalg.norm(affine[:3, :3], axis=0)
 
 
+def voxel_ml_of(affine: Array) -> float:
+    """Volume of one voxel in mL."""
+    return float(abs(np.linalg.det(affine[:3, :3])) / 1000.0)
+
+
 def usable_affine(affine: Array) -> Array:
     """The affine as float64; an `InputError` where it is not a finite, invertible ``(4, 4)`` matrix."""
     affine = np.asarray(affine, dtype=np.float64)
@@ -65,7 +70,7 @@ class Image:
     @property
     def voxel_ml(self) -> float:
         """Volume of one voxel in mL."""
-        return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
+        return voxel_ml_of(self.affine)
 
     def with_array(self, array: Array) -> Image:
         return replace(self, array=array)
@@ -171,7 +176,7 @@ class Sequence:
 
     @property
     def voxel_ml(self) -> float:
-        return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
+        return voxel_ml_of(self.affine)
 
     def frame(self, t: int) -> Array:
         return self.load(t)

@@ -98,7 +98,7 @@ def _indexed(row: Measurement, name: str, bsa: float | None) -> Measurement:
     return Measurement(name, row.value / bsa, indexed_unit, low=low, high=high, level=row.level, **more)
 
 
-def output_rows(rows: Measurements, context: Context, entered: bool = False) -> Measurements:
+def output_rows(rows: Measurements, context: Context) -> Measurements:
     """Heart rate, cardiac output and index, mass/volume ratio."""
     out = Measurements()
     rate = context.heart_rate_bpm
@@ -113,8 +113,7 @@ def output_rows(rows: Measurements, context: Context, entered: bool = False) -> 
                 "heart_rate",
                 rate,
                 "/min",
-                state="entered" if entered else "measured",  # type: ignore[arg-type]
-                method="entered" if entered else "header's heart rate or RR interval, or frame times of a full cycle",
+                method="header's heart rate or RR interval, or frame times of a full cycle",
                 code=CODES["heart_rate"],
                 **common,
             )

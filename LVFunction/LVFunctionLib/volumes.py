@@ -202,6 +202,7 @@ class LVVolumes:
                 labels[frame] = clean(relabel(refined.labels[place]))
             volumes[frames] = frame_volumes(labels[frames], sequence.voxel_ml)
             areas = refined.areas_mm2
+            found.record["fallbacks"] = [*found.record["fallbacks"], *refined.record["fallbacks"]]
             result.record["refinement"] = {"frames": [f + 1 for f in frames], "tta": parameters.tta}
         result.record["model"] = found.record
         result.record["seconds"]["segment"] = time.perf_counter() - started

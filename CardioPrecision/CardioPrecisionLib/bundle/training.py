@@ -19,6 +19,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .resample import largest
+
 log = logging.getLogger(__name__)
 
 
@@ -66,16 +68,6 @@ class Augmentation:
     context_only: float = 0.12  # share of patches taken anywhere in the slice
     far: float = 0.3  # share of patches in which the object may lie near the edge or be cut by it
     far_mm: float = 60.0
-
-
-def _largest(onehot: torch.Tensor) -> torch.Tensor:
-    """``argmax`` over channels, several times faster than torch's over a short leading axis on CPU."""
-    best, label = onehot[:, 0], torch.zeros_like(onehot[:, 0], dtype=torch.int64)
-    for c in range(1, onehot.shape[1]):
-        better = onehot[:, c] > best
-        label = torch.where(better, c, label)
-        best = torch.where(better, onehot[:, c], best)
-    return label
 
 
 class PatchSampler:
@@ -174,7 +166,7 @@ class PatchSampler:
         onehot = F.one_hot(torch.from_numpy(stack.label[k]).long(), self.classes).permute(2, 0, 1)[None].float()
         x = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
         y = F.grid_sample(onehot, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-        return self._intensity(x), _largest(y)
+        return self._intensity(x), largest(y).long()
 
     def _intensity(self, x: torch.Tensor) -> torch.Tensor:
         a, r = self.aug, self.rng
