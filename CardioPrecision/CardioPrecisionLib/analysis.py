@@ -168,7 +168,12 @@ class Loaded:
 
 @runtime_checkable
 class Analysis(Protocol):
-    """Every analysis has this shape, so that any front can run any of them."""
+    """Every analysis has this shape, so that any front can run any of them.
+
+    It may also say ``time_resolved = False`` (its input has no frames) and ``labels_option`` (a second name for the
+    option ``--labels``). A field of its `Parameters` with ``metadata={"clinical": NAME}`` takes the entered clinical
+    value of that name where the parameter itself is not given.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]

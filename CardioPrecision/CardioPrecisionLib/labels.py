@@ -53,6 +53,14 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "rvlumen",
         "rvc",
     ),
+    "3227004": ("lm", "leftmain", "leftmaincoronaryartery", "lmca"),
+    "59438005": ("lad", "leftanteriordescending", "leftanteriordescendingartery"),
+    "57396003": ("lcx", "cx", "leftcircumflex", "circumflex", "leftcircumflexartery"),
+    "13647002": ("rca", "rightcoronaryartery", "rightcoronary"),
+    "15825003": ("aorta", "thoracicaorta", "aorticwall"),
+    "34202007": ("aorticvalve", "av", "avc"),
+    "91134007": ("mitralvalve", "mitralannulus", "mv", "mac"),
+    "18115005": ("other", "notscored", "noncoronary", "notcoronary"),
 }
 #: Other codes in use for the same structures: SNOMED CT myocardium as such, and the retired SNOMED-RT codes.
 _CODES = {"74281007": "49848007", "T-32020": "49848007", "T-32600": "87878005", "T-32500": "53085002"}

@@ -82,9 +82,10 @@ def _run(analysis: Analysis, inputs: dict[str, Path], values: dict[str, Any]) ->
     known = {field.name for field in dataclasses.fields(analysis.Parameters)}
     parameters = {name: values[name] for name in values if name in known}
     labels = None
-    if values["labels"]:
-        labels = LabelSource(tuple(values["labels"]), values["label_scheme"], values["ed_frame"], values["es_frame"])
-    elif not {"ed_frame", "es_frame"} <= known and (values["ed_frame"] or values["es_frame"]):
+    if values.get("labels"):
+        scheme = values.get("label_scheme", "cardioprecision")
+        labels = LabelSource(tuple(values["labels"]), scheme, values.get("ed_frame"), values.get("es_frame"))
+    elif not {"ed_frame", "es_frame"} <= known and (values.get("ed_frame") or values.get("es_frame")):
         raise InputError("--ed-frame and --es-frame say which frames --labels are for; there are no --labels.")
     as_json = values["json_output"]
     with own_streams(values["verbose"]) as (out, err):

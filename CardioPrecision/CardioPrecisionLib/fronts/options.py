@@ -31,25 +31,11 @@ COMMON: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "labels": (
-        Annotated[
-            list[Path] | None,
-            typer.Option(
-                metavar="FILE",
-                help="A reader's own labels instead of the model's (.nii.gz, .nrrd, .seg.nrrd); "
-                "twice for end-diastole and end-systole.",
-            ),
-        ],
+        Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A reader's own labels.")],
         None,
     ),
     "label_scheme": (
-        Annotated[
-            str,
-            typer.Option(
-                metavar="NAME",
-                help="Label values in --labels: 'cardioprecision' (1 LV cavity, 2 LV myocardium, 3 RV cavity) "
-                "or 'acdc' (3, 2, 1).",
-            ),
-        ],
+        Annotated[str, typer.Option(metavar="NAME", help="What the values in --labels mean.")],
         "cardioprecision",
     ),
     "ed_frame": (
@@ -121,6 +107,46 @@ def parameter_options(parameters: type) -> dict[str, tuple[Any, Any]]:
     return options
 
 
+def _schemes_text(analysis: Analysis) -> str:
+    """The label schemes of an analysis in words: ``'acdc' (1 RV cavity, …)``."""
+    names = {segment.value: segment.name for segment in analysis.segments}
+    parts = [
+        f"'{scheme}' ({', '.join(f'{given} {names[ours]}' for given, ours in values.items())})"
+        for scheme, values in analysis.label_schemes.items()
+    ]
+    return f"Label values in --labels: {' or '.join(parts)}."
+
+
+def common_options(analysis: Analysis) -> dict[str, tuple[Any, Any]]:
+    """`COMMON` as far as this analysis has use for it.
+
+    Frames are asked for only of a time-resolved input (``time_resolved``, by default yes), a label scheme only where
+    there are several. An analysis may give its labels a further option name (``labels_option``).
+    """
+    options = dict(COMMON)
+    timed = getattr(analysis, "time_resolved", True)
+    if not timed:
+        del options["ed_frame"], options["es_frame"]
+    segments, schemes = getattr(analysis, "segments", ()), getattr(analysis, "label_schemes", {})
+    if len(schemes) < 2:
+        del options["label_scheme"]
+    else:
+        options["label_scheme"] = (
+            Annotated[str, typer.Option(metavar="NAME", help=_schemes_text(analysis))],
+            next(iter(schemes)),
+        )
+    if not segments:
+        del options["labels"]
+    else:
+        names = ["--labels", *([analysis.labels_option] if hasattr(analysis, "labels_option") else [])]
+        frames = "; twice for end-diastole and end-systole" if timed else ""
+        text = f"A reader's own labels instead of the model's (.nii.gz, .nrrd, .seg.nrrd){frames}."
+        if len(schemes) == 1:
+            text += f" {_schemes_text(analysis)}"
+        options["labels"] = (Annotated[list[Path] | None, typer.Option(*names, metavar="FILE", help=text)], None)
+    return options
+
+
 def analysis_function(analysis: Analysis, run: Callable[..., None]) -> Callable[..., None]:
     """A function with one parameter per input and option, for typer; calls ``run(analysis, values)``."""
     positional = [i for i in analysis.inputs if i.required]
@@ -136,7 +162,7 @@ def analysis_function(analysis: Analysis, run: Callable[..., None]) -> Callable[
         names[i.role] = i.role
         kind = Annotated[Path | None, typer.Option(metavar="PATH", help=f"{i.title}: file or folder.")]
         parameters.append((i.role, kind, None))
-    for name, (kind, default) in {**COMMON, **parameter_options(analysis.Parameters)}.items():
+    for name, (kind, default) in {**common_options(analysis), **parameter_options(analysis.Parameters)}.items():
         parameters.append((name, kind, default))
 
     def command(**values: Any) -> None:

@@ -60,6 +60,13 @@ def make_parameters(analysis: Analysis, given: Mapping[str, Any] | None) -> Any:
         raise InputError(f"{analysis.name}: {error}") from None
 
 
+def _from_clinical(analysis: Analysis, entered: Clinical | None) -> dict[str, Any]:
+    """Parameters that a clinical file fills: fields with ``metadata={"clinical": name}``."""
+    wanted = {field.metadata.get("clinical"): field.name for field in dataclasses.fields(analysis.Parameters)}
+    entered_fields = entered.fields if entered is not None else {}
+    return {wanted[name]: value for name, value in entered_fields.items() if name in wanted}
+
+
 def _checked_inputs(analysis: Analysis, inputs: Mapping[str, str | Path]) -> dict[str, str]:
     roles = {given.role: given for given in analysis.inputs}
     for role in inputs:
@@ -157,11 +164,12 @@ def run_analysis(
     """
     started = time.perf_counter()
     analysis = get_analysis(name)
-    chosen = make_parameters(analysis, parameters)
     paths = _checked_inputs(analysis, inputs)
     if labels is not None and not (hasattr(analysis, "segments") and hasattr(analysis, "label_schemes")):
         raise InputError(f"{name} takes no reader's labels; leave --labels out.")
     entered = read_clinical(clinical) if clinical is not None else None
+    given = {name: value for name, value in (parameters or {}).items() if value is not None}
+    chosen = make_parameters(analysis, _from_clinical(analysis, entered) | given)
     record = RunRecord(name, parameters=json_able(dataclasses.asdict(chosen)), command=command)
     if entered is not None:
         fields = [k for k, v in dataclasses.asdict(entered.patient).items() if v is not None]
