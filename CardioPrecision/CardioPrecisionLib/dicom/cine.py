@@ -24,11 +24,12 @@ from ..measurement import Patient
 from .findings import Finding, plural
 from .leftovers import beside, sentence_of_nothing, unused
 from .pixels import PlaneStore, check_decodable
-from .planes import Plane, tolerant
+from .planes import Plane
 from .runs import Grid, Run, grids_of
 from .scan import Scan, scan
 from .stacks import MIN_EXTENT_MM, Stack, lay_out, stacks_of
 from .timing import timing_of
+from .values import tolerant
 
 _SHORT = re.compile(r"short.?ax|\bsax?\b|_sax?\b|\bsax|kurz|petit.?axe|\bsa[_ -]", re.I)
 _OTHER = re.compile(

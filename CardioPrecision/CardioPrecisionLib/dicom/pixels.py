@@ -15,7 +15,8 @@ from pydicom.uid import UID
 
 from ..errors import InputError
 from ..image import Array
-from .planes import Plane, Stored, tolerant
+from .planes import Plane, Stored
+from .values import tolerant
 
 # What the GDCM inside SimpleITK can decode where pydicom has no plug-in: JPEG, JPEG lossless, JPEG-LS, JPEG 2000.
 _BY_ITK = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))

@@ -18,7 +18,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from ..analysis import Progress, silent
 from ..errors import InputError
 from .findings import Finding, plural
-from .planes import TAGS, Plane, Stored, planes_of, tolerant
+from .planes import OVERLAY_BIT, TAGS, Plane, Stored, planes_of
+from .values import tolerant
 
 _PIXEL_TAGS = ((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009))
 
@@ -155,6 +156,7 @@ def _planes_in(path: Path) -> list[Plane]:
         bool(ds.get("PixelRepresentation") or 0),
         samples,
         n_frames,
+        OVERLAY_BIT in ds and int(ds[OVERLAY_BIT].value or 0) > 0,
     )
     return planes_of(ds, stored)
 
