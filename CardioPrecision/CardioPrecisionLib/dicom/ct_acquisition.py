@@ -144,11 +144,13 @@ _NATIVE = re.compile(
     re.I,
 )
 _ENHANCED = re.compile(
-    r"angio|\bc?cta\b|\bcorcta|\bc\+|\bce\b|with.?(iv.?)?contrast|\bw/? ?(iv|contrast)|post.?con|(?<!un)(?<!un-)enhanced|"
-    r"arterial|venous|portal|\bk\.?m\.?\b|\bmit km|\+c\b",
+    r"angio|\bc?cta\b|\bcorcta|\bc\+|\bce\b|with.?(iv.?)?contrast|\bw/? ?(iv|contrast)|post.?con|"
+    r"(?<!un)(?<!un-)enhanced|arterial|venous|portal|\bk\.?m\.?\b|\bmit km|\+c\b",
     re.I,
 )
-_GATED = re.compile(r"\becg|\bekg|(?<!non)(?<!non[- ])(?<!un)gated|triggered|ca.?sc\b|calcium scor|cacs|cardiac_gated", re.I)
+_GATED = re.compile(
+    r"\becg|\bekg|(?<!non)(?<!non[- ])(?<!un)gated|triggered|ca.?sc\b|calcium scor|cacs|cardiac_gated", re.I
+)
 _UNGATED = re.compile(r"(non|un|not)[- ]?gated", re.I)
 _GATED_OPTIONS = re.compile(r"ECG|GATED|CARDIAC|PROSPECTIVE|RETROSPECTIVE|TRIGGER|REALTIME|CSW|SEGMENTED")
 

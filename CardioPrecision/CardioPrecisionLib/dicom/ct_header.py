@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from .values import as_integer, as_number, as_text, as_texts, first_of, value_of
 #: Read from the header of every file, beside what sorting needs.
 CT_KEYWORDS = (
     "StudyDescription",
-    "BodyPartExamined",
     "ScanOptions",
     "KVP",
     "ConvolutionKernel",
@@ -33,7 +33,8 @@ CT_KEYWORDS = (
 )
 
 #: Agents that are none, as they are written into the field by hand or by protocol.
-_NO_AGENT = frozenset({"", "-", "0", "NO", "NONE", "N", "N/A", "NA", "NIL", "NATIVE", "WITHOUT", "UNENHANCED", "OHNE"})
+_NO_AGENT = re.compile(r"$|[-0]$|(no|non|none|n|n/a|na|nil|native?|without|w/o|unenhanced|ohne|sans|sin)\b", re.I)
+_INTRAVENOUS = re.compile(r"\bi\.?v\b|intraven|&|\+", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,8 @@ def _agent(ds: Dataset) -> tuple[bool | None, bool]:
     volume = _positive(value_of(ds, "ContrastBolusVolume"))
     if not text and volume is None and not items:
         return None, False
-    if text in _NO_AGENT and volume is None and not items:
+    if _NO_AGENT.match(text) and volume is None and not items:
         return False, False
     said = " ".join((text, *routes))
-    oral = "ORAL" in said and not any(word in said for word in ("INTRAVEN", "IV", "I.V", "&", "+"))
+    oral = "ORAL" in said and not _INTRAVENOUS.search(said)
     return (False, True) if oral else (True, False)

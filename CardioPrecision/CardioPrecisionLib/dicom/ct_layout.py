@@ -100,7 +100,7 @@ def lay_out_ct(planes: Sequential[Plane]) -> CTLayout:
                 "are shown shifted there.",
             )
         )
-    layout = CTLayout(planes, places, int(places[-1]) + 1, affine, step, tilt, findings, error)
+    layout = CTLayout(planes, places, int(places[-1]) + 1, affine, round(step, 4), tilt, findings, error)
     layout.findings += _tilt_findings(planes, tilt)
     _judge_thickness(layout)
     return layout

@@ -104,7 +104,7 @@ class PlaneStore:
                 self._pixels = np.zeros((self._n_frames, len(self.planes), self._rows, self._cols), self.dtype)
             if not self._ready[t]:
                 for column, planes in enumerate(self.planes):
-                    self._pixels[t, column] = self._decode(planes[t])
+                    self._pixels[t, column] = self.decode(planes[t])
                 self._ready[t] = True
                 if self._ready.all():
                     self._open.clear()
@@ -128,7 +128,8 @@ class PlaneStore:
                 out[k] = mixed if self.rescale else np.rint(mixed)
         return out
 
-    def _decode(self, plane: Plane) -> Array:
+    def decode(self, plane: Plane) -> Array:
+        """Stored integers of one plane, ``(rows, cols)``; an `InputError` that names the file where it is damaged."""
         stored = plane.stored
         try:
             if stored.offset is not None and stored.bits_allocated in (8, 16) and stored.samples == 1:
@@ -206,6 +207,25 @@ def _read_native(plane: Plane) -> Array:
     if pixels.size < count:
         raise InputError(f"{stored.file.name}: the file is cut off; remove it or send it again.")
     unused = stored.bits_allocated - stored.bits_stored
-    if unused > 0:  # bits above BitsStored may hold overlays; shifting there and back clears them and keeps the sign
+    if unused > 0 and not (plane.modality == "CT" and _uses_whole_word(pixels, stored)):
+        # Bits above BitsStored may hold overlays; shifting there and back clears them and keeps the sign.
         pixels = (pixels << unused) >> unused
     return pixels.reshape(plane.rows, plane.cols)
+
+
+def _uses_whole_word(pixels: Array, stored: Stored) -> bool:
+    """Whether values run a little beyond BitsStored and no overlay can be the reason.
+
+    CT of bone and metal goes beyond the 12 bits that some headers promise; cutting the bits off would wrap it to air.
+    """
+    low, high = stored_range(stored, stored.bits_stored)
+    least, most = int(pixels.min()), int(pixels.max())
+    if stored.overlay_bits or (low <= least and most <= high):
+        return False
+    widest = stored_range(stored, min(stored.bits_stored + 2, stored.bits_allocated))
+    return widest[0] <= least and most <= widest[1]
+
+
+def stored_range(stored: Stored, bits: int) -> tuple[int, int]:
+    """Least and greatest value of so many bits with the file's sign."""
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if stored.signed else (0, (1 << bits) - 1)
