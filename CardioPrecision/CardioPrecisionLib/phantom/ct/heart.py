@@ -1,14 +1,16 @@
 """The heart and the great vessels of generator one, as solids in RAS mm.
 
-The chambers are ellipsoids set so that their grooves lie where the coronary arteries of `coronaries` run: the plane of the
-mitral ring through the circumflex, that of the tricuspid ring through the right coronary artery, the ventricular septum
-between the anterior and the posterior descending artery. Sizes are those of normal adults (left ventricle 75 mm across
-and 100 mm long outside, aortic root 34 mm, pulmonary trunk 26 mm, left atrium 38 mm deep), varied per patient.
+The chambers are ellipsoids set so that their grooves lie where the coronary arteries of `coronaries` run: the plane of
+the mitral ring through the circumflex, that of the tricuspid ring through the right coronary artery, the ventricular
+septum between the anterior and the posterior descending artery. Sizes are those of normal adults (left ventricle 75 mm
+across and 100 mm long outside, aortic root 34 mm, pulmonary trunk 26 mm, left atrium 38 mm deep), varied per patient.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from .render import Part
 from .shapes import Ellipsoid, Shape, SmoothUnion, Tube, frame, unit
 
 BLOOD, MUSCLE, FAT = 42.0, 48.0, -100.0
+SMOOTH = 1.6
 # Average heart, RAS mm from the left ostium.
 _ROOT = np.array([7.0, 15.0, -8.0])
 _ROOT_AXIS = unit([0.34, 0.25, 0.90])
@@ -72,20 +75,34 @@ class Heart:
     mitral_axis: Array
     vessels: dict[str, Tube]
 
+    def wrapped(self) -> list[Shape]:
+        """Pericardium and vessels, the latter with few points, as what the mediastinal fat lies around."""
+        thin = [replace(t, points=t.points[::3], radii=t.radii[::3]) if len(t.points) > 6 else t
+                for t in self.vessels.values()]  # fmt: skip
+        return [self.pericardium, *thin]
+
     def parts(self, courses: tuple[Course, ...], wall_mm: float = 0.6) -> list[Part]:
         """Pericardium, fat, chambers, arteries in their grooves, great vessels; for a scan without contrast."""
         out = [
-            Part(self.pericardium, ((0.0, 15.0), (1.3, FAT)), "pericardium", smooth=True),
-            Part(self.myocardium, ((0.0, MUSCLE), (8.0, BLOOD)), "heart", smooth=True),
+            Part(self.pericardium, ((0.0, 15.0), (1.3, FAT)), "pericardium", smooth_mm=SMOOTH),
+            Part(self.myocardium, ((0.0, MUSCLE), (8.0, BLOOD)), "heart", smooth_mm=SMOOTH),
         ]
         # Fat around an artery, but not on the myocardium's side.
         for c in courses:
             out.append(Part(Tube(c.points[::4], c.radii[::4] + 2.6), ((0.0, FAT),), "groove"))
-        out.append(Part(self.myocardium, ((1.2, MUSCLE), (8.0, BLOOD)), "heart", smooth=True))
+        out.append(Part(self.myocardium, ((1.2, MUSCLE), (8.0, BLOOD)), "heart", smooth_mm=SMOOTH))
         for c in courses:
             out.append(Part(Tube(c.points[::2], c.radii[::2] + wall_mm), ((0.0, BLOOD),), "artery"))
         out += [Part(v, ((0.0, BLOOD + 6.0), (1.6, BLOOD)), name) for name, v in self.vessels.items()]
         return out
+
+
+def _by(point: Array, x: float, y: float, z: float) -> Array:
+    return point + np.array([x, y, z])
+
+
+def _grown(shape: Ellipsoid | Tube, by: float) -> Ellipsoid | Tube:
+    return replace(shape, radii=np.asarray(shape.radii) + by)
 
 
 def _turn(degrees: tuple[float, float, float]) -> Array:
@@ -114,7 +131,7 @@ def build_heart(shape: HeartShape, left_ostium: Array, arch_top: float, spine_y:
     def world(p: Array) -> Array:
         return np.asarray(p @ matrix.T + offset)
 
-    def ellipsoid(center: Array, radii: Array, axis: Array, toward: Array = np.array([0.3, 0.8, 0.5])) -> Ellipsoid:
+    def ellipsoid(center: Array, radii: Any, axis: Any, toward: Any = (0.3, 0.8, 0.5)) -> Ellipsoid:
         return Ellipsoid(world(center), np.asarray(radii) * shape.size, frame(axis, toward) @ rotation.T)
 
     axis = unit(_APEX - _BASE)
@@ -126,15 +143,26 @@ def build_heart(shape: HeartShape, left_ostium: Array, arch_top: float, spine_y:
     rv = ellipsoid(rv_center, np.array([34.0, 24.0, 47.0]) * shape.rv, rv_axis, np.array([0.35, 0.1, -0.9]))
     outflow = world(np.array([[4.0, 52.0, -42.0], [-3.0, 46.0, -18.0], _PULMONARY_VALVE]))
     rvot = Tube(outflow, np.array([22.0 * shape.rv, 18.0, 14.0]) * shape.size)
-    la = ellipsoid(np.array([7.0, -25.0 - 10 * (shape.atria - 1), -15.0]),
-                   np.array([31.0, 20.0, 25.0]) * shape.atria, np.array([0.1, 0.1, 1.0]), np.array([1.0, 0.0, 0.0]))  # fmt: skip
-    ra = ellipsoid(np.array([39.0, 3.0, -42.0]) + (shape.atria - 1) * np.array([10.0, 0, 0]),
-                   np.array([22.0, 28.0, 33.0]) * shape.atria, np.array([0.0, 0.1, 1.0]), np.array([1.0, 0.0, 0.0]))  # fmt: skip
+    la = ellipsoid(
+        np.array([7.0, -25.0 - 10 * (shape.atria - 1), -15.0]),
+        np.array([31.0, 20.0, 25.0]) * shape.atria,
+        (0.1, 0.1, 1.0),
+        (1.0, 0.0, 0.0),
+    )
+    ra = ellipsoid(
+        np.array([39.0, 3.0, -42.0]) + (shape.atria - 1) * np.array([10.0, 0, 0]),
+        np.array([22.0, 28.0, 33.0]) * shape.atria,
+        (0.0, 0.1, 1.0),
+        (1.0, 0.0, 0.0),
+    )
     root = ellipsoid(_ROOT, np.array([17.5, 17.5, 17.0]) * shape.root, _ROOT_AXIS)
     laa = ellipsoid(np.array([-25.0, 3.0, 2.0]), np.array([8.0, 14.0, 8.0]) * shape.atria, np.array([0.0, 0.2, 1.0]))
-    chambers = (lv, rv, rvot, la, ra, root, laa)
+    chambers: tuple[Ellipsoid | Tube, ...] = (lv, rv, rvot, la, ra, root, laa)
     myocardium = SmoothUnion(chambers, 3.0)
-    pericardium = SmoothUnion(chambers, shape.groove_mm, shape.fat_mm)
+    # Fat is thickest over the right ventricle and thin over the left ventricle's side.
+    thick = shape.fat_mm * np.array([-0.5, 0.5, 0.2, -0.4, 0.0, 0.0, -0.2])
+    sacs = [_grown(c, float(t)) for c, t in zip(chambers, thick, strict=True)]
+    pericardium = SmoothUnion(sacs, shape.groove_mm, shape.fat_mm)
 
     landmarks = {
         "heart_center": world(_CENTER),
@@ -150,11 +178,9 @@ def build_heart(shape: HeartShape, left_ostium: Array, arch_top: float, spine_y:
 
 
 def _great_vessels(
-    shape: HeartShape, world: object, rotation: Array, arch_top: float, spine_y: float
+    shape: HeartShape, place: Callable[[Array], Array], rotation: Array, arch_top: float, spine_y: float
 ) -> dict[str, Tube]:
-    place = world  # a function; named so that mypy sees the call below
-    assert callable(place)
-    root: Array = place(_ROOT)
+    root = place(_ROOT)
     up = rotation @ _ROOT_AXIS
     r = shape.aorta_mm
     top = arch_top - 0.85 * r
@@ -163,21 +189,21 @@ def _great_vessels(
     back = np.array([-20.0, spine_y + 9.0, top - 24.0])
     ascending = curve(np.stack([root + up * 8, root + up * 22, mid, np.array([mid[0] - 2, mid[1] - 4, top - 10])]), 5.0)
     front = ascending[-1]
-    arch = curve(np.stack([front, front + [-6, -10, 8.0], 0.5 * (front + back) + [0, 0, 20.0],
-                           back + [2, 6, 14.0], back]), 5.0)  # fmt: skip
+    arch = curve(np.stack([front, _by(front, -6, -10, 8.0), _by(0.5 * (front + back), 0, 0, 20.0),
+                           _by(back, 2, 6, 14.0), back]), 5.0)  # fmt: skip
     down = np.stack([back, [-23.0, spine_y + 3.0, top - 50], [-22.0, spine_y + 2, -20.0],
                      [-16.0, spine_y + 6, -90.0], [-5.0, spine_y + 12, -190.0]])  # fmt: skip
-    valve: Array = place(_PULMONARY_VALVE)
+    valve = place(_PULMONARY_VALVE)
     fork = place(np.array([-15.0, 4.0, 34.0]))
     right_hilum, left_hilum = np.array([46.0, spine_y + 22.0, 16.0]), np.array([-54.0, spine_y + 20.0, 26.0])
-    la: Array = place(np.array([7.0, -26.0, -12.0]))
-    ra: Array = place(np.array([38.0, 2.0, -20.0]))
+    la = place(np.array([7.0, -26.0, -12.0]))
+    ra = place(np.array([38.0, 2.0, -20.0]))
     cava_top = np.array([20.0, mid[1] - 6.0, arch_top + 10])
     tubes: dict[str, Tube] = {
-        "right_pulmonary": Tube(curve(np.stack([fork, fork + [26, -6, -3.0], right_hilum]), 6.0), 9.5),
-        "left_pulmonary": Tube(curve(np.stack([fork, fork + [-16, -14, 4.0], left_hilum]), 6.0), 10.0),
-        "pulmonary": Tube(curve(np.stack([valve, 0.5 * (valve + fork) + [-4, 6, 4.0], fork]), 6.0), 12.8),
-        "svc": Tube(curve(np.stack([ra, ra + [2, 2, 30.0], cava_top]), 6.0), 9.0),
+        "right_pulmonary": Tube(curve(np.stack([fork, _by(fork, 26, -6, -3.0), right_hilum]), 6.0), 9.5),
+        "left_pulmonary": Tube(curve(np.stack([fork, _by(fork, -16, -14, 4.0), left_hilum]), 6.0), 10.0),
+        "pulmonary": Tube(curve(np.stack([valve, _by(0.5 * (valve + fork), -4, 6, 4.0), fork]), 6.0), 12.8),
+        "svc": Tube(curve(np.stack([ra, _by(ra, 2, 2, 30.0), cava_top]), 6.0), 9.0),
         "ivc": Tube(np.stack([place(np.array([36.0, -4.0, -66.0])), np.array([26.0, spine_y + 32.0, -190.0])]), 12.0),
         "ascending": Tube(ascending, np.linspace(0.95 * r, r, len(ascending))),
         "arch": Tube(arch, np.linspace(0.95 * r, 0.78 * r, len(arch))),
@@ -189,5 +215,5 @@ def _great_vessels(
     tubes["brachiocephalic"] = Tube(np.stack([cava_top, [-34.0, cava_top[1] + 6, arch_top + 26.0]]), 6.0)
     for n, (side, dz) in enumerate(((1, -8.0), (1, -26.0), (-1, -6.0), (-1, -24.0))):
         hilum = np.array([side * 48.0, spine_y + 20.0, dz + 6])
-        tubes[f"pulmonary_vein_{n}"] = Tube(np.stack([la + [side * 16.0, 0, dz / 3], hilum]), 5.5)
+        tubes[f"pulmonary_vein_{n}"] = Tube(np.stack([_by(la, side * 16.0, 0, dz / 3), hilum]), 5.5)
     return tubes

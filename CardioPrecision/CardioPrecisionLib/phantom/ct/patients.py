@@ -105,7 +105,7 @@ class ThoraxPatient:
         middle = self.facts["body_center"] if chest else heart + np.array([-6.0, 4.0, 0.0])
         pixel = (field_mm or (380.0 if chest else 220.0)) / matrix
         center = (float(middle[0]), float(middle[1]), float((top + low) / 2))
-        n = max(1, int(round((top - low) / step)))
+        n = max(1, round(float((top - low) / step)))
         return CTGeometry((matrix, matrix), (pixel, pixel), n, thickness_mm, step, center, **more)
 
     def render(
@@ -158,21 +158,22 @@ def random_thorax(
     )
     ostium = np.array([rng.normal(-15, 4), rng.normal(64, 4), rng.normal(0, 6)])
     heart = build_heart(heart_shape, ostium, arch_top=float(rng.normal(88, 6)), spine_y=0.0)
-    front = float(heart.pericardium.box()[1][1])
+    front = float(heart.myocardium.box()[1][1]) + heart_shape.fat_mm
     chest = ThoraxShape(
         half_width=float(np.clip(rng.normal(132, 6) * size, 112, 150)),
-        depth=float(max(rng.normal(150, 9) * size, front - heart_shape.groove_mm / 2 + rng.uniform(2, 12))),
+        # The heart lies behind the sternum, with a little fat between.
+        depth=front + float(rng.uniform(0, 12)),
         fat_side_mm=float(10 + 42 * obese),
         fat_front_mm=float(6 + 30 * obese),
         square=float(rng.uniform(0.45, 0.65)),
         bone=float(np.clip(rng.normal(1.0 - 0.004 * (age - 60), 0.12), 0.65, 1.35)),
         female=female,
         age_years=age,
-        dome_mm=float(rng.normal(0, 9)),
+        dome_mm=float(rng.normal(4, 7)),
         stomach=str(rng.choice(["soft", "gas", "contrast"], p=[0.5, 0.44, 0.06])),
         arms=bool(rng.uniform() < 0.06),
     )
-    thorax = build_thorax(chest, [heart.pericardium, *heart.vessels.values()], rng)
+    thorax = build_thorax(chest, heart.wrapped(), float(heart.myocardium.box()[0][2]), rng)
     lines = courses(
         heart.myocardium,
         to_world=heart.to_world,
@@ -183,7 +184,7 @@ def random_thorax(
         rng=rng,
     )
     bag = _calcium(rng, calcium, age, female, heart, lines, thorax.cartilages, stent)
-    low, high = heart.myocardium.box()
+    low, _ = heart.myocardium.box()
     landmarks = heart.landmarks | {
         "carina": np.array([3.0, 20.0, 48.0]),
         "heart_top": np.array([*heart.landmarks["heart_center"][:2], heart.landmarks["aortic_root"][2] + 22.0]),
@@ -229,8 +230,9 @@ def _calcium(
     if heavy or rng.uniform() < 0.03 + (0.28 if female else 0.18) * old:
         # The posterior part of the ring calcifies.
         toward = marks["mitral_center"] - marks["aortic_root"]
-        arcs = placing.ring_arcs(marks["mitral_center"], heart.mitral_axis, 18.0 * heart.shape.size, rng,
-                                 "mitral_valve", (1.2, 3.4), toward, int(rng.integers(1, 5)), 0.8, (0.08, 0.7))  # fmt: skip
+        ring = 18.0 * heart.shape.size
+        arcs = placing.ring_arcs(marks["mitral_center"], heart.mitral_axis, ring, rng, "mitral_valve", (1.2, 3.4),
+                                 toward, int(rng.integers(1, 5)), 0.8, (0.08, 0.7))  # fmt: skip
         for c in arcs:
             placing.add(bag, c)
     if rng.uniform() < 0.22:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from math import pi
 
 import numpy as np
@@ -172,7 +173,7 @@ def stent(course: Course, rng: Rng) -> list[Calcification]:
 def rod_chain(points: Array, radius: float, hu: float, site: str) -> list[Calcification]:
     """A wire through points (a pacemaker lead) as straight rods, end to end."""
     made = []
-    for a, b in zip(points[:-1], points[1:], strict=True):
+    for a, b in pairwise(points):
         way = b - a
         long = float(np.linalg.norm(way))
         out, across, w = frame(way)
@@ -189,10 +190,9 @@ def scatter(courses: Sequence[Course], rng: Rng, count: int, weights: dict[str, 
     main = {c.name: c for c in courses}
     names = [n for n in weights if n in main]
     p = np.array([weights[n] for n in names])
-    tries: Callable[[], float] = lambda: float(rng.beta(1.25, 2.4))  # noqa: E731
     while count > 0:
         course = main[names[int(rng.choice(len(names), p=p / p.sum()))]]
-        where = tries()
+        where = float(rng.beta(1.25, 2.4))
         for _ in range(int(rng.integers(1, 4))):
             length = float(np.clip(rng.lognormal(np.log(3.2), 0.65), 1.0, 15.0))
             add(made, plaque(course, rng, float(np.clip(where + rng.normal(0, 0.05), 0.02, 0.95)), length))

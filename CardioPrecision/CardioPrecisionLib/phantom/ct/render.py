@@ -26,7 +26,6 @@ _KERNELS: dict[str, tuple[float, float, float]] = {
     "sharp": (0.32, 0.30, 0.95),
 }
 _SLAB = 1_200_000
-_SMOOTH_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,14 @@ class Part:
         ``((0, 700), (1.5, 150))`` is a shell of 1.5 mm around marrow.
     kind : str
         Name, for masks (``rib``, ``vertebra``, ``sternum``, …).
-    smooth : bool
-        Large and without fine detail: its distance may be taken on a grid of 1.5 mm and interpolated.
+    smooth_mm : float
+        Large and without fine detail: in plane its distance is taken this far apart and interpolated.
     """
 
     shape: Shape
     layers: tuple[tuple[float, float], ...]
     kind: str = ""
-    smooth: bool = False
+    smooth_mm: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +200,7 @@ def _distance(grid: _Grid, part: Part, span: Sequence[tuple[int, int]], k: Array
                 view = out[a0:a1, b0:b1, c0:c1]
                 np.minimum(view, piece.distance(*grid.world(i[a0:a1], j[b0:b1], k[c0:c1])), out=view)
         return out
-    factor = int(_SMOOTH_STEP / grid.pixel) if part.smooth else 1
+    factor = int(part.smooth_mm / grid.pixel)
     if factor < 2 or min(len(i), len(j)) < 4 * factor:
         d = part.shape.distance(*grid.world(i, j, k))
     else:

@@ -1,7 +1,8 @@
 """Solid shapes as signed distances in RAS mm, negative inside.
 
-Distances are exact or correct to first order at the surface, which is what anti-aliased painting needs. Coordinates come
-in as arrays that broadcast against each other: on an axis-aligned grid x, y and z stay one-dimensional until they meet.
+Distances are exact or correct to first order at the surface, which is what anti-aliased painting needs. Coordinates
+come in as arrays that broadcast against each other: on an axis-aligned grid x, y and z stay one-dimensional until they
+meet.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def unit(vector: Any) -> Array:
 
 
 def frame(axis: Any, toward: Any = (0.31, 0.83, 0.47)) -> Array:
-    """Right-handed orthonormal rows: first across (as near to `toward` as can be), second across, third along `axis`."""
+    """Right-handed orthonormal rows: across (as near to `toward` as can be), across, along `axis`."""
     w = unit(axis)
     u = np.asarray(toward, float)
     u = u - w * (u @ w)
@@ -81,7 +82,7 @@ class Ellipsoid:
     """Ellipsoid with `radii` along the rows of `axes`."""
 
     center: Array
-    radii: Array
+    radii: Any
     axes: Array = field(default_factory=lambda: np.eye(3))
 
     def box(self) -> Box:
@@ -205,7 +206,7 @@ class Tube:
     """
 
     points: Array
-    radii: Array
+    radii: Any
     stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -245,10 +246,10 @@ class Column:
     """
 
     levels: Array
-    a: Array
-    b: Array
-    cx: Array
-    cy: Array
+    a: Any
+    b: Any
+    cx: Any
+    cy: Any
     square: float = 0.5
 
     def at_level(self, z: Any) -> tuple[Any, Any, Any, Any]:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...image import Array
 from .coronaries import curve
 from .render import Part
 from .shapes import Column, Cut, Ellipsoid, HalfSpace, Shape, SmoothUnion, Tube, frame
 
 AIR, LUNG, FAT, MUSCLE, SKIN = -1000.0, -855.0, -104.0, 52.0, 5.0
 TOP, BOTTOM = 190.0, -230.0
+SMOOTH = 1.6
 
 
 @dataclass(frozen=True)
@@ -46,43 +48,49 @@ class Thorax:
     after: list[Part]
     ribs: list[Tube]
     cartilages: list[Tube]
-    sternum_y: float
 
 
-def build_thorax(shape: ThoraxShape, mediastinum: list[Shape], rng: np.random.Generator) -> Thorax:
+def build_thorax(shape: ThoraxShape, mediastinum: list[Shape], heart_bottom: float, rng: np.random.Generator) -> Thorax:
     """A chest around `mediastinum` (pericardium, great vessels, airways), which is wrapped in fat between the lungs."""
     cavity = _cavity(shape)
-    sternum_y = float(cavity.at_level(0.0)[3] + cavity.at_level(0.0)[1]) + 6.0
-    before = _outer(shape, cavity, sternum_y)
-    before.append(Part(cavity, ((0.0, LUNG),), "lung", smooth=True))
+    before = _outer(shape, cavity)
+    before.append(Part(cavity, ((0.0, LUNG),), "lung", smooth_mm=SMOOTH))
     before += _lung_vessels(cavity, rng)
-    wrap = SmoothUnion(mediastinum, 14.0, float(rng.uniform(2.0, 6.0)))
-    before.append(Part(Cut(wrap, within=cavity), ((0.0, FAT),), "mediastinum", smooth=True))
-    junction = Ellipsoid(np.array([-4.0, sternum_y - 22.0, 25.0]), np.array([float(rng.uniform(7, 16)), 30.0, 85.0]))
-    before.append(Part(Cut(junction, within=cavity), ((0.0, FAT),), "mediastinum", smooth=True))
-    before += _abdomen(shape, cavity)
-    spine = Column(np.array([BOTTOM, TOP]), 25.0, 36.0, 0.0, -33.0, 0.4)  # type: ignore[arg-type]
-    before.append(Part(spine, ((0.0, FAT), (4.0, MUSCLE)), "muscle", smooth=True))
+    wrap = SmoothUnion(mediastinum, 16.0, float(rng.uniform(1.5, 5.0)))
+    before.append(Part(Cut(wrap, within=cavity), ((0.0, FAT),), "mediastinum", smooth_mm=3.5))
+    # Fat behind the sternum, between the lungs' front edges, and where they leave the heart bare.
+    for z, wide, deep in ((45.0, rng.uniform(9, 20), 34.0), (-45.0, rng.uniform(22, 44), rng.uniform(9, 16))):
+        pad = Ellipsoid(np.array([-6.0, front_at(cavity, z) - 8.0, z]), (float(wide), float(deep), 68.0))
+        before.append(Part(Cut(pad, within=cavity), ((0.0, FAT),), "mediastinum", smooth_mm=2.5))
+    before += _abdomen(shape, cavity, heart_bottom + shape.dome_mm)
+    spine = Column(np.array([BOTTOM, TOP]), 25.0, 36.0, 0.0, -33.0, 0.4)
+    before.append(Part(spine, ((0.0, FAT), (4.0, MUSCLE)), "muscle", smooth_mm=SMOOTH))
     before += _airways()
-    ribs, cartilages, bones = _cage(shape, cavity, sternum_y)
-    after = bones + _vertebrae(shape, rng) + _sternum(shape, sternum_y)
-    return Thorax(shape, cavity, before, after, ribs, cartilages, sternum_y)
+    ribs, cartilages, bones = _cage(shape, cavity)
+    after = bones + _vertebrae(shape, rng) + _sternum(shape, cavity)
+    return Thorax(shape, cavity, before, after, ribs, cartilages)
+
+
+def front_at(cavity: Column, z: float) -> float:
+    """y of the sternum's middle at a height: just before the cavity."""
+    _, b, _, cy = cavity.at_level(z)
+    return float(cy + b) + 6.0
 
 
 def _cavity(shape: ThoraxShape) -> Column:
     levels = np.array([-230.0, -140.0, -60.0, 0.0, 40.0, 80.0, 115.0, 140.0, 160.0, 178.0])
     width = np.array([1.02, 1.05, 1.04, 1.0, 0.95, 0.86, 0.70, 0.52, 0.36, 0.2]) * shape.half_width
-    half = np.array([1.06, 1.07, 1.05, 1.0, 0.94, 0.82, 0.66, 0.5, 0.38, 0.25]) * (shape.depth + 48.0) / 2
+    half = np.array([1.02, 1.04, 1.03, 1.0, 0.96, 0.88, 0.76, 0.6, 0.42, 0.28]) * (shape.depth + 48.0) / 2
     # The back wall is nearly straight, the front wall leans forwards towards the feet.
     back = np.array([-50, -50, -50, -48, -45, -41, -36, -30, -24, -16.0])
     return Column(levels, width, half, np.zeros(len(levels)), back + half, shape.square)
 
 
-def _outer(shape: ThoraxShape, cavity: Column, sternum_y: float) -> list[Part]:
+def _outer(shape: ThoraxShape, cavity: Column) -> list[Part]:
     wall_side, wall_front, wall_back = 22.0, 9.0, 24.0
     a, b, _, cy = cavity.at_level(cavity.levels)
     low_width = np.where(cavity.levels < 100, a, np.maximum(a, 0.80 * shape.half_width))
-    low_depth = np.where(cavity.levels < 100, b, np.maximum(b, 0.62 * shape.depth / 2 + 24))
+    low_depth = np.where(cavity.levels < 100, b, np.maximum(b, 0.70 * shape.depth / 2 + 24))
     middle = np.where(cavity.levels < 100, cy, -41 + low_depth)
     muscle_b = low_depth + (wall_front + wall_back) / 2
     muscle_y = middle + (wall_front - wall_back) / 2
@@ -94,58 +102,64 @@ def _outer(shape: ThoraxShape, cavity: Column, sternum_y: float) -> list[Part]:
     back = float(np.min(body_y - body_b))
     parts: list[Part] = []
     if shape.table:
-        ring = Column(np.array([-600.0, 600.0]), 330.0, 330.0, 0.0, back + 318.0, 0.0)  # type: ignore[arg-type]
-        slab = Cut(ring, within=HalfSpace(np.array([0, back + 45.0, 0]), np.array([0, 1.0, 0])))
-        parts.append(Part(slab, ((0.0, 60.0), (2.5, -1000.0)), "table"))
+        ring = Column(np.array([-600.0, 600.0]), 330.0, 330.0, 0.0, back + 318.0, 0.0)
+        hollow = Column(np.array([-600.0, 600.0]), 327.5, 327.5, 0.0, back + 318.0, 0.0)
+        half = HalfSpace(np.array([0, back + 45.0, 0]), np.array([0, 1.0, 0]))
+        parts.append(Part(Cut(ring, within=half, without=(hollow,)), ((0.0, 60.0),), "table"))
     skin = ((0.0, SKIN), (2.0, FAT))
     if shape.arms:
         for side in (-1, 1):
             arm = Tube(np.array([[side * (body_a[3] + 48), 10.0, 150.0], [side * (body_a[3] + 58), 5.0, -230.0]]), 44.0)
-            bone = Tube(arm.points + [side * 4.0, 0, 0], 12.0)
+            bone = Tube(arm.points + np.array([side * 4.0, 0, 0]), 12.0)
             parts += [Part(arm, (*skin, (10.0, MUSCLE)), "arm"), Part(bone, ((0.0, 900.0), (4.0, 40.0)), "rib")]
-    parts.append(Part(body, skin, "body", smooth=True))
+    parts.append(Part(body, skin, "body", smooth_mm=SMOOTH))
     front = float(body_y[3] + body_b[3])
     if shape.female:
         for side in (-1, 1):
             breast = Ellipsoid(np.array([side * 78.0, front - 14, -20.0]), np.array([62.0, 44.0, 66.0]))
             gland = Ellipsoid(np.array([side * 82.0, front - 8, -22.0]), np.array([32.0, 22.0, 36.0]))
-            parts.append(Part(breast, skin, "breast", smooth=True))
-            parts.append(Part(gland, ((0.0, -50.0), (6.0, 25.0)), "breast", smooth=True))
-    parts.append(Part(muscle, ((0.0, MUSCLE),), "muscle", smooth=True))
+            parts.append(Part(breast, skin, "breast", smooth_mm=SMOOTH))
+            parts.append(Part(gland, ((0.0, -50.0), (6.0, 25.0)), "breast", smooth_mm=SMOOTH))
+    parts.append(Part(muscle, ((0.0, MUSCLE),), "muscle", smooth_mm=SMOOTH))
     for side in (-1, 1):
-        pectoral = Ellipsoid(np.array([side * 70.0, sternum_y + 8, 55.0]), np.array([62.0, 12.0, 58.0]))
+        pectoral = Ellipsoid(np.array([side * 66.0, front_at(cavity, 60.0) + 3, 60.0]), np.array([56.0, 13.0, 56.0]),
+                             frame([0, -0.3, 1.0], [1.0, 0.28 * side, 0.0])[[0, 1, 2]])  # fmt: skip
         lat = Ellipsoid(np.array([side * (shape.half_width + 8), 5.0, 60.0]), np.array([24.0, 62.0, 92.0]))
         under = Ellipsoid(np.array([side * 92.0, -56.0, 62.0]), np.array([48.0, 19.0, 78.0]))
-        parts += [Part(m, ((0.0, MUSCLE),), "muscle", smooth=True) for m in (pectoral, lat, under)]
+        for muscle_shape in (pectoral, lat, under):
+            parts.append(Part(Cut(muscle_shape, within=body), ((3.0, MUSCLE),), "muscle", smooth_mm=SMOOTH))
         blade = Ellipsoid(np.array([side * 104.0, -55.0, 72.0]), np.array([42.0, 4.2, 66.0]),
                           frame([0, 0.12, 1.0], [1.0, -0.45 * side, 0.0]))  # fmt: skip
         parts.append(Part(blade, ((0.0, 620.0 * shape.bone), (1.4, 220.0 * shape.bone)), "scapula"))
         back_muscle = Tube(np.array([[side * 26.0, -58.0, TOP], [side * 30.0, -62.0, BOTTOM]]), 21.0)
-        parts.append(Part(back_muscle, ((0.0, MUSCLE),), "muscle", smooth=True))
+        parts.append(Part(back_muscle, ((0.0, MUSCLE),), "muscle", smooth_mm=SMOOTH))
     return parts
 
 
-def _abdomen(shape: ThoraxShape, cavity: Column) -> list[Part]:
-    up = shape.dome_mm
+def _abdomen(shape: ThoraxShape, cavity: Column, level: float) -> list[Part]:
+    # The heart lies on the middle of the diaphragm; the right dome stands higher than the left one.
+    up = level + 98.0
     w = shape.half_width
-    right = Ellipsoid(np.array([0.50 * w, 52.0, -178.0 + up]), np.array([0.58 * w, 92.0, 104.0]))
-    left = Ellipsoid(np.array([-0.52 * w, 40.0, -188.0 + up]), np.array([0.56 * w, 88.0, 96.0]))
+    right = Ellipsoid(np.array([0.52 * w, 40.0, -170.0 + up]), np.array([0.72 * w, 100.0, 100.0]))
+    left = Ellipsoid(np.array([-0.54 * w, 34.0, -190.0 + up]), np.array([0.66 * w, 96.0, 96.0]))
     middle = Ellipsoid(np.array([-6.0, 84.0, -172.0 + up]), np.array([72.0, 66.0, 76.0]))
-    gas = Ellipsoid(np.array([-0.48 * w, 62.0, -158.0 + up]), np.array([34.0, 30.0, 38.0]))
+    gas = Ellipsoid(np.array([-0.48 * w, 66.0, -158.0 + up]), np.array([40.0, 40.0, 44.0]))
+    spleen = Ellipsoid(np.array([-0.68 * w, -4.0, -175.0 + up]), np.array([30.0, 46.0, 56.0]))
     parts = [
-        Part(Cut(left, within=cavity), ((0.0, MUSCLE), (3.0, FAT), (14.0, 46.0)), "abdomen", smooth=True),
-        Part(Cut(right, within=cavity), ((0.0, MUSCLE), (2.0, 58.0)), "liver", smooth=True),
-        Part(Cut(middle, within=cavity), ((0.0, MUSCLE), (2.0, 57.0)), "liver", smooth=True),
+        Part(Cut(left, within=cavity), ((0.0, MUSCLE), (3.0, FAT)), "abdomen", smooth_mm=SMOOTH),
+        Part(Cut(spleen, within=cavity), ((0.0, 50.0),), "spleen", smooth_mm=SMOOTH),
+        Part(Cut(right, within=cavity), ((0.0, MUSCLE), (2.0, 58.0)), "liver", smooth_mm=SMOOTH),
+        Part(Cut(middle, within=cavity), ((0.0, MUSCLE), (2.0, 57.0)), "liver", smooth_mm=SMOOTH),
     ]
     value = {"gas": AIR, "contrast": 320.0, "soft": 25.0}[shape.stomach]
-    parts.append(Part(Cut(gas, within=cavity), ((0.0, 40.0), (4.0, value)), "stomach", smooth=True))
+    parts.append(Part(Cut(gas, within=cavity), ((0.0, 40.0), (4.0, value)), "stomach", smooth_mm=SMOOTH))
     return parts
 
 
 def _airways() -> list[Part]:
     carina = np.array([3.0, 20.0, 48.0])
-    right = np.stack([carina, carina + [18, -2, -18.0], carina + [42, -4, -34.0]])
-    left = np.stack([carina, carina + [-22, -2, -16.0], carina + [-50, -6, -28.0]])
+    right = np.stack([carina, carina + np.array([18, -2, -18.0]), carina + np.array([42, -4, -34.0])])
+    left = np.stack([carina, carina + np.array([-22, -2, -16.0]), carina + np.array([-50, -6, -28.0])])
     wall = ((0.0, 30.0), (1.4, AIR))
     return [
         Part(Tube(curve(left, 6.0), 6.8), wall, "airway"),
@@ -181,7 +195,7 @@ def _lung_vessels(cavity: Column, rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _cage(shape: ThoraxShape, cavity: Column, sternum_y: float) -> tuple[list[Tube], list[Tube], list[Part]]:
+def _cage(shape: ThoraxShape, cavity: Column) -> tuple[list[Tube], list[Tube], list[Part]]:
     ribs, cartilages, parts = [], [], []
     cortex, marrow = 780.0 * shape.bone, 210.0 * shape.bone
     for n in range(12):
@@ -202,8 +216,8 @@ def _cage(shape: ThoraxShape, cavity: Column, sternum_y: float) -> tuple[list[Tu
             parts.append(Part(tube, ((0.0, cortex), (1.1, marrow)), "rib"))
             if n < 10:
                 level = (92.0, 66.0, 42.0, 18.0, -6.0, -24.0, -38.0, -62.0, -82.0, -100.0)[n]
-                target = np.array([side * (19.0 + 9.0 * max(n - 6, 0)), sternum_y - 1.0 + 0.02 * max(-level, 0), level])
-                bend = 0.5 * (line[-1] + target) + [0, 7.0, -9.0]
+                target = np.array([side * (19.0 + 9.0 * max(n - 6, 0)), front_at(cavity, level), level])
+                bend = 0.5 * (line[-1] + target) + np.array([0, 7.0, -9.0])
                 soft = Tube(curve(np.stack([line[-1], bend, target]), 6.0), 4.6, (1.0, 1.0, 1.4))
                 cartilages.append(soft)
                 parts.append(Part(soft, ((0.0, 92.0), (1.6, 80.0)), "cartilage"))
@@ -213,12 +227,12 @@ def _cage(shape: ThoraxShape, cavity: Column, sternum_y: float) -> tuple[list[Tu
 def _vertebrae(shape: ThoraxShape, rng: np.random.Generator) -> list[Part]:
     parts = []
     cortex, marrow = 430.0 * shape.bone, 165.0 * shape.bone
-    column = Column(np.array([BOTTOM, TOP]), 15.5, 14.0, 0.0, -14.5, 0.35)  # type: ignore[arg-type]
+    column = Column(np.array([BOTTOM, TOP]), 15.5, 14.0, 0.0, -14.5, 0.35)
     parts.append(Part(column, ((0.0, 75.0),), "disc"))
     shell = ((0.0, cortex), (1.5, marrow))
     for n in range(-2, 15):
         z = 146.0 - 25.2 * n
-        body = Column(np.array([z - 10.2, z + 10.2]), 16.8, 15.2, 0.0, -15.0, 0.42)  # type: ignore[arg-type]
+        body = Column(np.array([z - 10.2, z + 10.2]), 16.8, 15.2, 0.0, -15.0, 0.42)
         parts.append(Part(body, shell, "vertebra"))
         if shape.age_years > 58 and rng.uniform() < 0.35:
             side = float(rng.choice([-1, 1]))
@@ -230,20 +244,23 @@ def _vertebrae(shape: ThoraxShape, rng: np.random.Generator) -> list[Part]:
             parts += [Part(Tube(p, r), shell, "vertebra") for p, r in ((neck, 4.4), (lamina, 3.6))]
         spine = np.array([[0.0, -48.0, z - 6], [0.0, -68.0, z - 22]])
         parts.append(Part(Tube(spine, 3.4, (1.0, 1.0, 1.5)), shell, "vertebra"))
-    canal = Column(np.array([BOTTOM, TOP]), 9.0, 8.0, 0.0, -38.5, 0.0)  # type: ignore[arg-type]
+    canal = Column(np.array([BOTTOM, TOP]), 9.0, 8.0, 0.0, -38.5, 0.0)
     parts.append(Part(canal, ((0.0, -20.0), (1.5, 28.0)), "canal"))
     return parts
 
 
-def _sternum(shape: ThoraxShape, y: float) -> list[Part]:
+def _sternum(shape: ThoraxShape, cavity: Column) -> list[Part]:
     layers = ((0.0, 460.0 * shape.bone), (1.2, 120.0 * shape.bone))
-    body = Tube(
-        np.array([[0.0, y - 2, 50.0], [0.0, y + 1, 0.0], [0.0, y + 3, -52.0]]), (4.8, 5.2, 4.8), (3.1, 1.0, 1.0)
-    )
-    manubrium = Tube(np.array([[0.0, y - 4, 60.0], [0.0, y - 14, 96.0]]), (5.6, 6.4), (4.3, 1.0, 1.0))
-    xiphoid = Tube(np.array([[0.0, y + 2, -58.0], [0.0, y - 1, -78.0]]), (3.4, 2.4), (2.0, 1.0, 1.0))
-    out = [Part(body, layers, "sternum"), Part(manubrium, layers, "sternum"), Part(xiphoid, layers, "sternum")]
+
+    def line(*heights: float) -> Array:
+        return np.array([[0.0, front_at(cavity, z), z] for z in heights])
+
+    body = Tube(line(50.0, 20.0, -15.0, -52.0), (4.8, 5.0, 5.2, 4.8), (3.1, 1.0, 1.0))
+    manubrium = Tube(line(60.0, 80.0, 98.0), (5.6, 6.2, 6.4), (4.3, 1.0, 1.0))
+    xiphoid = Tube(line(-58.0, -78.0), (3.4, 2.4), (2.0, 1.0, 1.0))
+    out = [Part(b, layers, "sternum") for b in (body, manubrium, xiphoid)]
+    y = front_at(cavity, 102.0)
     for side in (-1, 1):
-        clavicle = np.array([[side * 22.0, y - 14, 102.0], [side * 70.0, y - 22, 124.0], [side * 130.0, y - 70, 148.0]])
+        clavicle = np.array([[side * 22.0, y, 102.0], [side * 70.0, y - 6, 124.0], [side * 120.0, y - 56, 148.0]])
         out.append(Part(Tube(clavicle, 6.0), ((0.0, 800.0 * shape.bone), (1.8, 180.0)), "sternum"))
     return out
