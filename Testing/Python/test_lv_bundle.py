@@ -67,8 +67,7 @@ def test_validation_patients(bundle, tmp_path):
     result = evaluation.run(Path(str(bundle.root)), DATA / "acdc", tmp_path / "evaluation.json")["summary"]["all"]
     print(json.dumps(result, indent=1))
     assert result["dice"]["mean"] >= 0.90
-    # The aim is 3 points; these weights reach 3.2, most of it one small hypertrophic ventricle (18 points off).
-    assert result["mean_absolute_error"]["lv_ef"] <= 3.5
+    assert result["mean_absolute_error"]["lv_ef"] <= 3.0
     assert result["mean_absolute_error_pct"]["lv_edv"] <= 6.0
 
 

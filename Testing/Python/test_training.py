@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from CardioPrecisionLib.bundle.training import Augmentation, LabelledStack, PatchSampler, SliceTrainer
+from CardioPrecisionLib.bundle.training import (
+    Augmentation,
+    LabelledStack,
+    PatchSampler,
+    SliceTrainer,
+    average_weights,
+)
 from monai.losses import DiceCELoss
 from monai.networks.nets import DynUNet
 
@@ -130,3 +136,16 @@ def test_the_recipe_runs(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (tmp_path / "resunet.pt").stat().st_size > 1e6
     assert (tmp_path / "history.jsonl").read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_average_of_weights(tmp_path):
+    first, second = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    for name, network in (("a", first), ("b", second)):
+        torch.save(network.state_dict(), tmp_path / f"{name}.pt")
+    average_weights([tmp_path / "a.pt", tmp_path / "b.pt"], tmp_path / "mean.pt")
+    mean = torch.load(tmp_path / "mean.pt", weights_only=True)
+    assert torch.allclose(mean["weight"], (first.weight + second.weight) / 2)
+    torch.save(torch.nn.Linear(4, 2).state_dict(), tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="one network"):
+        average_weights([tmp_path / "a.pt", tmp_path / "c.pt"], tmp_path / "no.pt")
+    assert not (tmp_path / "no.pt").exists()

@@ -200,6 +200,30 @@ class PatchSampler:
         return torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs])
 
 
+def average_weights(files: Sequence[str | Path], target: str | Path) -> None:
+    """Write the mean of several weight files of one network: points of one training, before and after a stage.
+
+    Raises
+    ------
+    ValueError
+        The files are not of one network.
+    """
+    states = [torch.load(file, map_location="cpu", weights_only=True) for file in files]
+    if len({tuple((k, tuple(v.shape)) for k, v in state.items()) for state in states}) != 1:
+        raise ValueError("only weights of one network can be averaged")
+    once: dict[int, torch.Tensor] = {}  # what is stored once under two names stays so
+    mean = {}
+    for key, first in states[0].items():
+        if first.is_floating_point():
+            value = torch.stack([state[key].float() for state in states]).mean(0).to(first.dtype)
+        else:
+            value = states[-1][key]
+        mean[key] = once.setdefault(first.data_ptr(), value) if first.numel() else value
+    temporary = Path(target).with_suffix(".tmp")
+    torch.save(mean, temporary)
+    temporary.replace(target)
+
+
 class SliceTrainer:
     """AdamW with warm-up and cosine decay, bfloat16 autocast, averaged weights, checkpoints that resume.
 
