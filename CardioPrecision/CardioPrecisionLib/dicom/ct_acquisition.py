@@ -94,7 +94,7 @@ class CTVolume:
 
 # -- kernel ------------------------------------------------------------------------------------------------------------
 _SIEMENS = re.compile(r"(?:[a-z]{1,2})(\d{2})[a-z]?$")
-_CANON = re.compile(r"fc(\d{2})$")
+_CANON = re.compile(r"fc(\d{2})(?!\d)")
 _SHARP_WORDS = re.compile(r"lung|bone|edge|sharp|ultra|hi.?res|inner ear")
 _SOFT_WORDS = re.compile(r"soft|standard|stnd|smooth|detail|medium|body|cardiac|chest|brain")
 _PHILIPS_SHARP = re.compile(r"x?cd$|[def]$|l$|y[a-d]?$|ec$")
@@ -148,16 +148,14 @@ _ENHANCED = re.compile(
     r"(?<!un)(?<!un-)enhanced|arterial|venous|portal|\bk\.?m\.?\b|\bmit km|\+c\b",
     re.I,
 )
-_GATED = re.compile(
-    r"\becg|\bekg|(?<!non)(?<!non[- ])(?<!un)gated|triggered|ca.?sc\b|calcium scor|cacs|cardiac_gated", re.I
-)
+_GATED = re.compile(r"\becg|\bekg|(?<!non)(?<!non[- ])(?<!un)gated|triggered|ca.?sc\b|calcium scor|cacs", re.I)
 _UNGATED = re.compile(r"(non|un|not)[- ]?gated", re.I)
 _GATED_OPTIONS = re.compile(r"ECG|GATED|CARDIAC|PROSPECTIVE|RETROSPECTIVE|TRIGGER|REALTIME|CSW|SEGMENTED")
 
 
 def _said(texts: Sequential[str], yes: re.Pattern[str], no: re.Pattern[str]) -> bool | None:
     """What the first text that says anything says; a text that says both says nothing."""
-    for text in texts:
+    for text in (t.replace("_", " ") for t in texts):
         yea, nay = bool(yes.search(text)), bool(no.search(text))
         if yea != nay:
             return yea
@@ -183,7 +181,7 @@ def contrast_of(planes: Sequential[Plane]) -> tuple[bool | None, str | None]:
     if heads and all(h.agent is False for h in heads):
         oral = any(h.oral_only for h in heads)
         return False, "The header names oral contrast only." if oral else "The header's contrast field says none."
-    if any(_NATIVE.search(h.study_text) and not _ENHANCED.search(h.study_text) for h in heads[:1]):
+    if _said([h.study_text for h in heads[:1]], _NATIVE, _ENHANCED):
         return False, "The study description says no contrast."
     return None, None
 

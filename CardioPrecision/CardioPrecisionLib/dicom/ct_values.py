@@ -21,6 +21,8 @@ _MOST_INT16 = 32767
 _AIR_MODE = (-1060.0, -940.0)
 _SOFT_MODE = (-150.0, 120.0)
 _NO_TISSUE_ABOVE = 900.0
+_BELOW_FAT = (-500.0, -220.0)
+_LARGE_SHARE = 0.08
 _BIN = 10
 
 
@@ -42,7 +44,11 @@ def read_hu(layout: CTLayout, progress: Progress) -> tuple[Array, list[Finding]]
     planes = layout.planes
     check_decodable(planes)
     store = PlaneStore([[p] for p in planes], [(k, k, 0.0) for k in range(len(planes))])
-    whole = all(float(x).is_integer() for p in planes for x in (p.slope, p.intercept))
+    whole = all(
+        p.stored.bits_allocated <= 16 and x.is_integer() and abs(x) <= 16384
+        for p in planes
+        for x in (p.slope, p.intercept)
+    )
     out = np.full((layout.n_slices, planes[0].rows, planes[0].cols), AIR_HU, np.int16 if whole else np.float32)
     as_signed = _wrongly_unsigned(planes, store)
     beyond = padded = 0
@@ -52,8 +58,11 @@ def read_hu(layout: CTLayout, progress: Progress) -> tuple[Array, list[Finding]]
         beyond += int(pixels.max()) > high or int(pixels.min()) < low
         if as_signed:
             pixels = pixels.view(np.int16)
-        wide = pixels.astype(np.int32 if whole else np.float32)
-        hu = wide * wide.dtype.type(plane.slope) + wide.dtype.type(plane.intercept)
+        hu: Array
+        if whole:
+            hu = pixels.astype(np.int32) * int(plane.slope) + int(plane.intercept)
+        else:
+            hu = pixels.astype(np.float32) * np.float32(plane.slope) + np.float32(plane.intercept)
         padded += _fill_padding(hu, pixels, plane)
         np.clip(hu, AIR_HU, _MOST_INT16 if whole else None, out=hu)
         out[k] = hu
@@ -155,9 +164,9 @@ def uncalibrated_reason(array: Array, rescale_type: str = "") -> str | None:
     Notes
     -----
     By definition air is -1000 and water 0 HU. Judged are the mode of what is not air or lung (must lie between -150
-    and 120), the mode at the picture's border where that is uniform and the darkest (air: -1060 to -940), and whether
-    a large share lies around one value above 900 (stored values whose offset of 1024 was lost). A shift by less than
-    about 60 HU is not seen.
+    and 120, unless fat or muscle stands out beside contrast-filled blood), the picture's border where it is uniform
+    and dark (air: -1060 to -940), and whether a large share lies around one value above 900 (stored values whose
+    offset of 1024 was lost) or between lung and fat. A shift by less than about 60 HU is not seen.
     """
     if rescale_type not in ("", "HU", "HU_MOD"):
         return f"the header says that the values are of type {rescale_type[:16]}, not Hounsfield units (HU)"
@@ -176,15 +185,23 @@ def uncalibrated_reason(array: Array, rescale_type: str = "") -> str | None:
     counts = np.bincount(((np.minimum(body, 4000) - AIR_HU) // _BIN).astype(np.int64), minlength=504)
     smooth = np.convolve(counts, np.ones(7), "same") / body.size  # the share within 35 HU
     centres = AIR_HU + _BIN * (np.arange(smooth.size) + 0.5)
-    above = smooth * (centres > _NO_TISSUE_ABOVE)
-    if above.max() > 0.08:
-        return f"{above.max():.0%} of the picture lie around {centres[above.argmax()]:.0f}, which no tissue does"
+    nothing = smooth * ((centres > _NO_TISSUE_ABOVE) | ((centres > _BELOW_FAT[0]) & (centres < _BELOW_FAT[1])))
+    if nothing.max() > _LARGE_SHARE:
+        return f"{nothing.max():.0%} of the picture lie around {centres[nothing.argmax()]:.0f}, which no tissue does"
     tissue = smooth * (centres > -300)
     share = counts[centres > -300].sum() / body.size
     mode = float(centres[tissue.argmax()])
-    if share > 0.05 and not _SOFT_MODE[0] <= mode <= _SOFT_MODE[1]:
+    in_range = _SOFT_MODE[0] <= mode <= _SOFT_MODE[1]
+    if share > 0.05 and not in_range and not (mode > 0 and _has_soft_peak(tissue, centres)):
         return f"soft tissue lies around {mode:.0f} instead of between {_SOFT_MODE[0]:.0f} and {_SOFT_MODE[1]:.0f}"
     return _wrong_air(array, step, smooth, centres)
+
+
+def _has_soft_peak(tissue: Array, centres: Array) -> bool:
+    """Whether fat or muscle stands out beside contrast-filled blood, which may be the commonest value of a heart."""
+    inside = np.flatnonzero((centres >= _SOFT_MODE[0]) & (centres <= 60))
+    best = int(inside[tissue[inside].argmax()])
+    return inside[0] < best < inside[-1] and bool(tissue[best] > 0.25 * tissue.max())
 
 
 def _wrong_air(array: Array, step: int, smooth: Array, centres: Array) -> str | None:
@@ -199,9 +216,7 @@ def _wrong_air(array: Array, step: int, smooth: Array, centres: Array) -> str | 
         return None
     middle = float(np.median(border))
     uniform = float(np.mean(np.abs(border - middle) <= 50))
-    lung_or_air = middle < -300
-    # The least common brightness of a picture's surroundings: something well above it must be there as well.
-    if uniform < 0.75 or not lung_or_air or smooth[centres > middle + 300].sum() == 0:
+    if uniform < 0.75 or middle > -300 or smooth[centres > middle + 300].sum() == 0:
         return None
     if _AIR_MODE[0] <= middle <= _AIR_MODE[1]:
         return None
