@@ -43,7 +43,7 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@$(BIN)/mypy -p CardioPrecisionLib -p LVFunctionLib
+	@$(BIN)/mypy -p CardioPrecisionLib -p LVFunctionLib -p CoronaryPlaqueLib -p FusionRiskLib
 	@$(BIN)/python tools/cmake_lists.py --check
 
 bench: $(STAMP)

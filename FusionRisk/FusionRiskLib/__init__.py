@@ -1,1 +1,1 @@
-"""Risk scores and fusion of measurements with clinical data. There is no analysis in this package yet."""
+"""Clinical record, validated risk scores and tables of patients."""

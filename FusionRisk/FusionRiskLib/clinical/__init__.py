@@ -1,0 +1,1 @@
+"""The clinical record: its fields, its files and its form."""
