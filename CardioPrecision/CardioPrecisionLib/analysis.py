@@ -170,8 +170,8 @@ class Loaded:
 class Analysis(Protocol):
     """Every analysis has this shape, so that any front can run any of them.
 
-    It may also say ``time_resolved = False`` (its input has no frames) and ``labels_option`` (a second name for the
-    option ``--labels``). A field of its `Parameters` with ``metadata={"clinical": NAME}`` takes the entered clinical
+    It may also say ``time_resolved = False`` (its input has no frames), ``labels_option`` (a second name for the option
+    ``--labels``) and ``empty_labels = True`` (a label file without labels is a finding, not a mistake). A field of its `Parameters` with ``metadata={"clinical": NAME}`` takes the entered clinical
     value of that name where the parameter itself is not given.
     """
 

@@ -92,7 +92,9 @@ class LabelSource:
     es_frame: int | None = None
 
 
-def _plain(array: Array, scheme: str, mapping: Mapping[int, int], path: Path, warnings: list[str]) -> Array:
+def _plain(
+    array: Array, scheme: str, mapping: Mapping[int, int], path: Path, warnings: list[str], empty: bool = False
+) -> Array:
     """Label values of a plain file as ours, ``(t, i, j, k)`` uint8."""
     values = np.unique(array)
     if not np.issubdtype(array.dtype, np.integer):
@@ -100,7 +102,7 @@ def _plain(array: Array, scheme: str, mapping: Mapping[int, int], path: Path, wa
             raise InputError(f"{path}: these are not labels: some voxel values are not whole numbers.")
         array, values = np.round(array).astype(np.int32), np.round(values).astype(np.int64)
     strange = [int(v) for v in values if v != 0 and int(v) not in mapping]
-    if not any(int(v) in mapping for v in values):
+    if not any(int(v) in mapping for v in values) and not (empty and not strange):
         raise InputError(f"{path}: none of the label values {', '.join(map(str, mapping))} is in this file.")
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (", …" if len(strange) > 5 else "")
@@ -129,7 +131,12 @@ def meaning_of(stored: StoredSegment, segments: tuple[Segment, ...]) -> int | No
 
 
 def _slicer(
-    array: Array, header: dict[str, str], segments: tuple[Segment, ...], path: Path, warnings: list[str]
+    array: Array,
+    header: dict[str, str],
+    segments: tuple[Segment, ...],
+    path: Path,
+    warnings: list[str],
+    empty: bool = False,
 ) -> Array:
     """A ``.seg.nrrd`` as one frame of our labels; where segments overlap, a cavity wins over the wall around it."""
     meanings = [(s, meaning_of(s, segments)) for s in stored_segments(header)]
@@ -144,7 +151,7 @@ def _slicer(
     for segment, value in sorted(meanings, key=lambda pair: pair[1] not in walls):
         if value is not None and segment.layer < array.shape[0]:
             ours[array[segment.layer] == segment.value] = value
-    if not ours.any():
+    if not ours.any() and not empty:
         raise InputError(f"{path}: its segments are empty.")
     return ours[None]
 
@@ -170,6 +177,8 @@ def _on_grid(labels: Array, affine: Array, data: Sequence | Image, path: Path, w
     after = sum(np.count_nonzero(f) for f in frames) * data.voxel_ml * 1000.0
     # Count what lies outside by its own voxels: the resampled volume also differs by the size of the voxels.
     voxels = np.argwhere(labels.any(axis=0))
+    if not len(voxels):
+        return np.stack(frames)
     inside = np.linalg.inv(data.affine) @ affine
     index = voxels @ inside[:3, :3].T + inside[:3, 3]
     lost = 1.0 - float(((index > -0.75) & (index < np.array(shape) - 0.25)).all(axis=1).mean())
@@ -241,7 +250,11 @@ def _swapped(labels: Array, segments: tuple[Segment, ...]) -> bool:
 
 
 def read_labels(
-    source: LabelSource, data: Sequence | Image, segments: tuple[Segment, ...], schemes: Mapping[str, Mapping[int, int]]
+    source: LabelSource,
+    data: Sequence | Image,
+    segments: tuple[Segment, ...],
+    schemes: Mapping[str, Mapping[int, int]],
+    empty: bool = False,
 ) -> tuple[LabelMap, list[str], dict[str, Any]]:
     """Read a reader's labels for an input.
 
@@ -257,6 +270,8 @@ def read_labels(
         What the labels can mean.
     schemes : mapping
         Name to label value in the file to value of a segment.
+    empty : bool
+        Whether a file without any label says something (that there is nothing) rather than being a mistake.
 
     Returns
     -------
@@ -280,9 +295,9 @@ def read_labels(
             raise InputError(f"{path}: labels are read from a .nii.gz, .nrrd or .seg.nrrd file.")
         array, affine, header = read_frames(path)
         if is_seg_nrrd(path, header):
-            own = _slicer(array, header, segments, path, warnings)
+            own = _slicer(array, header, segments, path, warnings, empty)
         else:
-            own = _plain(array, source.scheme, schemes[source.scheme], path, warnings)
+            own = _plain(array, source.scheme, schemes[source.scheme], path, warnings, empty)
         parts.append(_on_grid(own, affine, data, path, warnings))
     given = parts[0] if len(parts) == 1 else np.concatenate(parts)
     n_frames = data.n_frames if isinstance(data, Sequence) else 1
@@ -294,7 +309,7 @@ def read_labels(
     else:
         labels = np.zeros((n_frames, *given.shape[1:]), np.uint8)
         labels[numbers] = given
-    if len(given) == n_frames and len(filled) < n_frames:
+    if len(given) == n_frames and len(filled) < n_frames and filled:
         warnings.append(f"The label file has labels in {len(filled)} of {n_frames} frames; only these were used.")
     named = (("ed", source.ed_frame), ("es", source.es_frame))
     key_frames = {name: frame - 1 for name, frame in named if frame is not None}
@@ -303,7 +318,7 @@ def read_labels(
             raise InputError(
                 f"{source.paths[0]}: there are no labels in frame {frame + 1}, which was named as {name.upper()}."
             )
-    if _swapped(labels[filled[0]], segments):
+    if filled and _swapped(labels[filled[0]], segments):
         warnings.append(
             "The myocardium surrounds what is labelled as right ventricle: left and right seem exchanged. "
             f"The labels were read with the scheme {source.scheme}."

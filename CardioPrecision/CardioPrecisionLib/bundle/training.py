@@ -225,7 +225,7 @@ def average_weights(files: Sequence[str | Path], target: str | Path) -> None:
 
 
 class SliceTrainer:
-    """AdamW with warm-up and cosine decay, bfloat16 autocast, averaged weights, checkpoints that resume.
+    """For networks on slices or volumes: AdamW, warm-up and cosine decay, bfloat16, averaged weights; it resumes.
 
     Parameters
     ----------
@@ -233,6 +233,7 @@ class SliceTrainer:
     loss : callable
         ``loss(logits, labels[b, 1, i, j]) -> scalar``.
     sampler : PatchSampler
+        Or anything with its ``batch``, ``state`` and ``load_state``.
     output : str or Path
         Folder for ``checkpoint.pt`` and ``history.jsonl``; a checkpoint found there is continued.
     weights_file : str or Path
@@ -265,7 +266,9 @@ class SliceTrainer:
         if start_from:
             network.load_state_dict(torch.load(start_from, map_location="cpu", weights_only=True))
         self.device = torch.device(device)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        volumes = any(p.ndim == 5 for p in network.parameters())
+        self.layout = torch.channels_last_3d if volumes else torch.channels_last
+        self.network = network.to(self.device).to(memory_format=self.layout)  # type: ignore[call-overload]
         self.loss, self.sampler, self.iterations = loss, sampler, int(iterations)
         self.output, self.weights_file = Path(output), Path(weights_file)
         self.average, self.learning_rate = average, learning_rate
@@ -358,7 +361,7 @@ class SliceTrainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate()
             x, y = self.sampler.batch()
-            x = x.to(self.device, memory_format=torch.channels_last)
+            x = x.to(self.device, memory_format=self.layout)
             y = y.to(self.device)
             with torch.autocast(self.device.type, torch.bfloat16):
                 logits = self.network(x)

@@ -55,6 +55,12 @@ register(
     "Volumes, ejection fraction and mass of both ventricles from cine CMR.",
 )
 
+register(
+    "calcium",
+    "CoronaryPlaqueLib.calcium:CalciumScore",
+    "Coronary calcium by vessel from non-contrast cardiac or chest CT.",
+)
+
 
 def entries() -> list[Entry]:
     """The analyses whose modules are installed."""

@@ -191,7 +191,11 @@ def run_analysis(
             with record.stage("labels"):
                 data = next(iter(loaded.values())).data
                 reader_labels, label_warnings, record.extra["labels"] = read_labels(
-                    labels, data, analysis.segments, analysis.label_schemes
+                    labels,
+                    data,
+                    analysis.segments,
+                    analysis.label_schemes,
+                    empty=getattr(analysis, "empty_labels", False),
                 )
         with record.stage("run"):
             result = analysis.run(loaded, chosen, part(progress, 0.15, 0.95), patient=patient, labels=reader_labels)

@@ -40,6 +40,7 @@ def montage(
     size_mm: tuple[float, float],
     legend: Sequence[tuple[str, str]],
     letters: Mapping[str, str] | None = None,
+    across: int | None = None,
 ) -> bytes:
     """Named columns of pictures, one below the other in each.
 
@@ -53,6 +54,8 @@ def montage(
         (name, CSS colour).
     letters : mapping, optional
         Patient directions at the picture's edges: ``left right top bottom``.
+    across : int, optional
+        Columns side by side on a wide screen; by default all of up to eight, or half of them.
 
     Returns
     -------
@@ -76,7 +79,8 @@ def montage(
         }
         for name, tiles in columns
     ]
-    across = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)  # two even rows rather than a full and a short one
+    if across is None:  # two even rows rather than a full and a short one
+        across = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)
     return (
         environment()
         .get_template("montage.html.j2")

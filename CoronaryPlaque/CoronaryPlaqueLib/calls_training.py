@@ -1,0 +1,182 @@
+"""Training and judging of the candidate classifier on synthetic chests, with truth for every candidate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from CardioPrecisionLib.image import Array
+
+from .axial import axial
+from .calling import N_CLASSES, call
+from .candidates import FEATURES, Candidate, find_candidates
+from .territory import coverage_problem, find_territories
+from .vessels import OTHER
+
+#: Share of a candidate's voxels that must belong to calcifications for it to be one.
+_OWNED = 0.2
+KINDS = ("bone", "noise")  # candidates without a calcification
+
+
+def truth_of(candidate: Candidate, owner: Array, bones: Array, calcifications: Sequence[Any]) -> tuple[int, str]:
+    """Label and kind (the calcification's site, ``bone`` or ``noise``) of a candidate in a rendered patient."""
+    owners = owner[tuple(candidate.at)]
+    counts = np.bincount(owners)
+    if (owners > 0).mean() >= _OWNED:
+        counts[0] = 0
+        found = calcifications[int(counts.argmax()) - 1]
+        return int(found["label"]), str(found["site"])
+    return OTHER, "bone" if bones[tuple(candidate.at)].any() else "noise"
+
+
+def scan_of(patient: Any, seed: int) -> Any:
+    """A scan of a synthetic patient as clinics make them: field, slices, noise, kernel and tilt drawn by `seed`."""
+    from .territory_training import _turn
+
+    rng = np.random.default_rng([seed, 55])
+    chest = rng.random() < 0.5
+    thickness, step = [(3.0, 3.0), (2.5, 2.5), (3.0, 1.5), (1.25, 1.25)][int(rng.choice(4, p=[0.55, 0.2, 0.15, 0.1]))]
+    geometry = patient.geometry(
+        "chest" if chest else "cardiac",
+        matrix=int(rng.integers(400, 520)) if chest else int(rng.integers(300, 420)),
+        field_mm=float(rng.uniform(320, 400)) if chest else float(rng.uniform(200, 250)),
+        thickness_mm=thickness,
+        increment_mm=step,
+        circle=bool(rng.random() < 0.3),
+        rotation=_turn(rng.normal(0, 3, 3)),
+    )
+    kernels: list[Any] = ["soft", "medium", "sharp"]
+    kernel = kernels[int(rng.choice(3, p=[0.45, 0.45, 0.1]))]
+    return patient.render(geometry, noise_hu=float(rng.uniform(8, 26)), kernel=kernel, seed=seed)
+
+
+def _patient(generator: str, seed: int) -> Any:
+    from CardioPrecisionLib.phantom import ct
+
+    calcium = "heavy" if seed % 5 == 0 else "random"
+    make: Callable[..., Any] = ct.second_thorax if generator == "second" else ct.random_thorax
+    return make(seed, calcium=calcium)
+
+
+def measure(given: tuple[str, int]) -> dict[str, Any]:
+    """Candidates of one synthetic patient with features, truth and the calcifications that gave none.
+
+    Parameters
+    ----------
+    given : (str, int)
+        Generator (``first`` or ``second``) and seed.
+    """
+    generator, seed = given
+    torch.set_num_threads(1)
+    patient = _patient(generator, seed)
+    sample = scan_of(patient, seed)
+    found = find_territories(sample.image, device="cpu", threads=1)
+    problem = coverage_problem(found)
+    candidates = find_candidates(sample.image, found)
+    turned = {
+        name: axial(sample.image.with_array(getattr(sample, name).astype(np.int32))).array
+        for name in ("owner", "bones")
+    }
+    listed = sample.truth["calcifications"]
+    pairs = [truth_of(c, turned["owner"], turned["bones"] > 0, listed) for c in candidates]
+    return {
+        "seed": seed,
+        "problem": problem,
+        "features": np.stack([c.features for c in candidates]) if candidates else np.zeros((0, len(FEATURES))),
+        "label": np.array([p[0] for p in pairs], np.uint8),
+        "kind": [p[1] for p in pairs],
+        "volume": np.array([c.volume_mm3 for c in candidates]),
+        "called": call(candidates).label if generator == "second" and candidates else None,
+        "sites": [str(c["site"]) for c in listed],
+    }
+
+
+def measured(folder: str | Path, generator: str, first: int, count: int, workers: int = 2) -> list[dict[str, Any]]:
+    """`measure` of many patients, each made once and kept in `folder`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = list(range(first, first + count))
+    files = {seed: folder / f"{generator}-{seed}.npz" for seed in seeds}
+    todo = [seed for seed in seeds if not files[seed].exists()]
+    if todo:
+        with ProcessPoolExecutor(workers) as pool:
+            for seed, row in zip(todo, pool.map(measure, [(generator, s) for s in todo]), strict=True):
+                temporary = files[seed].with_suffix(".part.npz")
+                facts = json.dumps({k: row[k] for k in ("seed", "problem", "kind", "sites")})
+                np.savez(temporary, features=row["features"], label=row["label"], volume=row["volume"], facts=facts)
+                temporary.replace(files[seed])
+    rows = []
+    for seed in seeds:
+        with np.load(files[seed]) as stored:
+            rows.append(
+                {
+                    "features": stored["features"],
+                    "label": stored["label"],
+                    "volume": stored["volume"],
+                    **json.loads(str(stored["facts"])),
+                }
+            )
+    return rows
+
+
+class CallTrainer:
+    """Trains the classifier's members on measured candidates; what a ``train.yaml`` runs.
+
+    Parameters
+    ----------
+    networks : list of torch.nn.Module
+    rows : list of dict
+        Of `measured`.
+    output : path
+        Weight files ``call1.pt``… and ``settings.json`` (features, mean, sd).
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[torch.nn.Module],
+        rows: Sequence[dict[str, Any]],
+        output: str | Path,
+        epochs: int = 60,
+        learning_rate: float = 2e-3,
+        seed: int = 0,
+    ):
+        self.networks, self.output = list(networks), Path(output)
+        self.epochs, self.learning_rate, self.seed = epochs, learning_rate, seed
+        kept = [r for r in rows if not r["problem"]]
+        self.x = np.concatenate([r["features"] for r in kept]).astype(np.float32)
+        self.y = np.concatenate([r["label"] for r in kept]).astype(np.int64) - 1
+
+    def run(self) -> None:
+        """Train every member from its own start and write the files."""
+        mean, sd = self.x.mean(0), np.maximum(self.x.std(0), 1e-3)
+        x, y = torch.from_numpy((self.x - mean) / sd), torch.from_numpy(self.y)
+        # The square root of the frequency: rare sites count, and the probabilities stay close to what they say.
+        counts = np.bincount(self.y, minlength=N_CLASSES)
+        weight = torch.from_numpy((np.sqrt(counts.max() / np.maximum(counts, 1))).astype(np.float32))
+        self.output.mkdir(parents=True, exist_ok=True)
+        for n, network in enumerate(self.networks, 1):
+            torch.manual_seed(self.seed + n)
+            for module in network.modules():
+                if isinstance(module, torch.nn.Linear):
+                    module.reset_parameters()
+            steps = self.epochs * max(len(x) // 64, 1)
+            optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=0.02)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
+            network.train()
+            for _ in range(steps):
+                pick = torch.randint(len(x), (64,))
+                noisy = x[pick] + 0.1 * torch.randn(64, x.shape[1])
+                loss = F.cross_entropy(network(noisy), y[pick], weight=weight, label_smoothing=0.02)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            torch.save(network.eval().state_dict(), self.output / f"call{n}.pt")
+        settings = {"features": list(FEATURES), "mean": mean.tolist(), "sd": sd.tolist()}
+        (self.output / "settings.json").write_text(json.dumps(settings), encoding="utf-8")

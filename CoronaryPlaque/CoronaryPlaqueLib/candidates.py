@@ -1,0 +1,202 @@
+"""Everything in and around the heart that could be calcium, and what it looks like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from CardioPrecisionLib.image import Array, Image
+from scipy import ndimage
+
+from .axial import axial
+from .scoring import THIN_MM
+from .territory import CLASSES, STEP_MM, Territories
+
+#: How far outside of the heart's outline candidates are looked for.
+MARGIN_MM = 9.0
+#: The least calcium that can count: 1 mm² in one slice of 3 mm.
+LEAST_MM3 = 3.0
+LEAST_AREA_MM2 = 1.0
+MAX_CANDIDATES = 400
+_THROUGH = np.ones((3, 3, 3), bool)
+#: Shell around a candidate in which its surroundings are looked at, in mm from its surface.
+_SHELL_MM = 5.0
+
+FEATURES = (
+    *(f"p {name}" for name in CLASSES),
+    *("x in heart", "y in heart", "z in heart"),
+    *("log volume", "max HU", "mean HU", "longest mm", "elongation", "fill"),
+    *("fat around", "soft around", "lung around", "dense around", "depth in heart"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One connected region at or above the threshold.
+
+    Attributes
+    ----------
+    at : numpy.ndarray
+        ``(3, n)`` voxel indices in ``axial(image)``.
+    center_mm : numpy.ndarray
+        RAS mm.
+    volume_mm3, max_hu : float
+    features : numpy.ndarray
+        As `FEATURES`.
+    """
+
+    at: Array
+    center_mm: Array
+    volume_mm3: float
+    max_hu: float
+    features: Array
+
+
+def _region(found: Territories) -> tuple[Array, Array]:
+    """Where candidates may lie ``(i, j, k)`` bool on the coarse grid, and the depth below the heart's surface in mm."""
+    heart = found.heart()
+    grown = heart | (found.probability[1:8].sum(0) > 0.5)
+    distance = ndimage.distance_transform_edt(~grown, sampling=STEP_MM)
+    depth = ndimage.distance_transform_edt(heart, sampling=STEP_MM) - ndimage.distance_transform_edt(
+        ~heart, sampling=STEP_MM
+    )
+    return distance <= MARGIN_MM, depth
+
+
+def find_candidates(image: Image, found: Territories, threshold_hu: int = 130) -> list[Candidate]:
+    """Candidates, the largest first.
+
+    Thin slices are noisy: there a candidate must also reach the threshold in a 3 mm average.
+
+    Parameters
+    ----------
+    image : Image
+        CT in HU, in any orientation.
+    found : Territories
+    threshold_hu : int
+    """
+    region, depth = _region(found)
+    if not region.any():
+        return []
+    stack = axial(image)
+    coarse_grid = Image(region, found.affine)
+    lower, upper = _box(stack, coarse_grid)
+    if (upper <= lower).any():
+        return []
+    box = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
+    hu = stack.array[box]
+    bright = hu >= threshold_hu
+    at = np.stack(np.nonzero(bright))
+    if not at.size:
+        return []
+    world = stack.to_world((at + lower[:, None]).T)
+    inside = _nearest(region, coarse_grid, world)
+    bright[tuple(at[:, ~inside])] = False
+    parts, count = ndimage.label(bright, _THROUGH)
+    if not count:
+        return []
+    voxel = stack.voxel_ml * 1000.0
+    pixel = voxel / stack.spacing[2]
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    good = sizes * voxel >= min(LEAST_MM3, max(LEAST_AREA_MM2 * stack.spacing[2], voxel))
+    good &= sizes * pixel >= LEAST_AREA_MM2 * (1 - 1e-4)
+    good[0] = False
+    if stack.spacing[2] < THIN_MM:
+        n = max(round(3.0 / stack.spacing[2]), 1)
+        thick = ndimage.uniform_filter1d(hu.astype(np.float32), n, axis=2, mode="nearest")
+        reaches = np.zeros(count + 1, bool)
+        reaches[np.unique(parts[bright & (thick >= threshold_hu)])] = True
+        good &= reaches
+    chosen = np.flatnonzero(good)
+    chosen = chosen[np.argsort(-sizes[chosen], kind="stable")][:MAX_CANDIDATES]
+    frame = _heart_frame(found)
+    boxes = ndimage.find_objects(parts)
+    return [_candidate(stack, hu, parts, int(n), boxes[n - 1], lower, found, depth, frame) for n in chosen]
+
+
+def _box(stack: Image, region: Image) -> tuple[Array, Array]:
+    """Half-open box of stack indices that holds the region."""
+    where = np.argwhere(region.array)
+    low, high = where.min(0) - 0.5, where.max(0) + 0.5
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1).T
+    index = stack.to_index(region.to_world(corners))
+    lower = np.clip(np.floor(index.min(0)).astype(int), 0, stack.shape)
+    upper = np.clip(np.ceil(index.max(0)).astype(int) + 1, 0, stack.shape)
+    return lower, upper
+
+
+def _nearest(values: Array, grid: Image, world: Array) -> Array:
+    """Values of the grid's nearest voxels at RAS points; of the outermost ones beyond it."""
+    index = np.rint(grid.to_index(world)).astype(int)
+    inside = np.clip(index, 0, np.array(values.shape) - 1)
+    picked: Array = values[tuple(inside.T)]
+    return picked
+
+
+def _heart_frame(found: Territories) -> tuple[Array, Array]:
+    """Centre and half-widths of the heart in RAS mm, robust to its fringes."""
+    points = Image(found.inside, found.affine).to_world(np.argwhere(found.heart()))
+    low, middle, high = np.percentile(points, (5, 50, 95), axis=0)
+    return middle, np.maximum((high - low) / 2, 10.0)
+
+
+def _candidate(
+    stack: Image,
+    hu: Array,
+    parts: Array,
+    number: int,
+    box: tuple[slice, ...],
+    lower: Array,
+    found: Territories,
+    depth: Array,
+    frame: tuple[Array, Array],
+) -> Candidate:
+    spacing = stack.spacing
+    own = parts[box] == number
+    at = np.stack(np.nonzero(own)) + np.array([s.start for s in box])[:, None]
+    values = hu[tuple(at)].astype(np.float64)
+    index = at + lower[:, None]
+    world = stack.to_world(index.T)
+    center = world.mean(0)
+    volume = values.size * stack.voxel_ml * 1000.0
+    # Size along its own axes; a voxel's own extent keeps small ones from being flat.
+    spread = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(world.T) if values.size > 1 else np.zeros((3, 3))), 0))
+    spread = np.sqrt(spread**2 + (float(spacing.mean()) ** 2) / 12)
+    longest = 3.46 * spread[2]  # the length of a uniform rod with this spread
+    fill = volume / max(float(np.prod(3.46 * spread)), 1e-6)
+    around = _around(hu, parts, number, box, spacing)
+    probability = found.at(world).mean(0)
+    place = (center - frame[0]) / frame[1]
+    grid = Image(found.inside, found.affine)
+    features = np.array(
+        [
+            *probability,
+            *place,
+            np.log10(volume),
+            values.max() / 500.0,
+            values.mean() / 300.0,
+            longest / 10.0,
+            spread[2] / spread[1] / 3.0,
+            fill,
+            *around,
+            float(_nearest(depth, grid, center[None])[0]) / 20.0,
+        ],
+        np.float32,
+    )
+    return Candidate(index, center, float(volume), float(values.max()), features)
+
+
+def _around(hu: Array, parts: Array, number: int, box: tuple[slice, ...], spacing: Array) -> tuple[float, ...]:
+    """Shares of fat, soft tissue, lung and other dense voxels in a shell around a candidate."""
+    reach = np.ceil(_SHELL_MM / spacing).astype(int)
+    wide = tuple(slice(max(s.start - r, 0), min(s.stop + r, n)) for s, r, n in zip(box, reach, hu.shape, strict=True))
+    own = parts[wide] == number
+    distance = ndimage.distance_transform_edt(~own, sampling=spacing)
+    shell = hu[wide][(distance > 1.0) & (distance <= _SHELL_MM)]
+    if not shell.size:
+        return 0.0, 0.0, 0.0, 0.0
+    fat = float(((shell > -180) & (shell < -20)).mean())
+    soft = float(((shell >= -20) & (shell < 130)).mean())
+    lung = float((shell < -400).mean())
+    dense = float((shell >= 130).mean())
+    return fat, soft, lung, dense
