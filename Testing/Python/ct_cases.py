@@ -122,7 +122,7 @@ def _item(**values):
     return Sequence([ds])
 
 
-def write_enhanced_ct(folder, hu, affine, *, contrast=False, series=7, study="study"):
+def write_enhanced_ct(folder, hu, affine, *, contrast=False, given=None, series=7, study="study"):
     """One Enhanced CT file, frames in reversed order."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +146,8 @@ def write_enhanced_ct(folder, hu, affine, *, contrast=False, series=7, study="st
     shared.CardiacSynchronizationSequence = _item(NominalPercentageOfCardiacPhase=75.0)
     if contrast:
         ds.ContrastBolusAgentSequence = _item(CodeValue="C-B0322", CodingSchemeDesignator="SRT", CodeMeaning="Iohexol")
+    if given is not None:
+        shared.ContrastBolusUsageSequence = _item(ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered=given)
     order = range(hu.shape[2])[::-1]
     for k in order:
         frame = Dataset()

@@ -28,7 +28,14 @@ from ct_cases import (
 from dicom_cases import codes, edit
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import JPEG2000Lossless, RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 
 # -- geometry and values -----------------------------------------------------------------------------------------------
@@ -94,6 +101,30 @@ def test_enhanced_multiframe(tmp_path):
         assert (a.kvp, a.kernel, a.sharp_kernel, a.contrast, a.gated) == (100.0, "B60f", True, True, True)
         assert volume.details["enhanced"]
         assert volume.details["cardiac_phase_percent"] == 75.0
+
+
+@pytest.mark.parametrize(("given", "contrast"), [("NO", False), ("YES", True)])
+def test_enhanced_frames_before_the_agent_was_given(tmp_path, given, contrast):
+    write_enhanced_ct(tmp_path, thorax(4), affine_of(), contrast=True, given=given)
+    assert load_ct(tmp_path).acquisition.contrast is contrast
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_other_native_syntaxes(tmp_path, syntax):
+    hu = thorax()
+    hu[:4] = -2000
+    for f in write_ct(tmp_path, hu, signed=True, intercept=0, PixelPaddingValue=-2000):
+        ds = pydicom.dcmread(f)
+        if syntax == ExplicitVRBigEndian:
+            ds.PixelData = ds.pixel_array.astype(">i2").tobytes()
+        ds.file_meta.TransferSyntaxUID = syntax
+        again = pydicom.dataset.Dataset(ds)
+        again.file_meta = ds.file_meta
+        again.save_as(f, enforce_file_format=True)
+    volume = load_ct(tmp_path)
+    hu[:4] = -1024
+    check_same_world(volume.image, hu, affine_of())
+    assert volume.findings == []
 
 
 @pytest.mark.parametrize("compress", ["RLE", "JPEG", "JPEG2000"])
@@ -345,6 +376,15 @@ def test_uneven_by_more(tmp_path, mm):
     volume = load_ct(tmp_path)
     assert not volume.usable
     assert "unevenly spaced" in volume.unusable_reason
+
+
+def test_a_slice_far_away_is_not_laid_out(tmp_path):
+    files = write_ct(tmp_path)
+    _move(files[-1], 90000.0)
+    volume = load_ct(tmp_path)
+    assert not volume.usable
+    assert "slices_missing" in codes(volume.findings, "error")
+    assert volume.image.shape == (N, N, K)
 
 
 def test_two_increments_in_one_series(tmp_path):

@@ -150,7 +150,7 @@ _ENHANCED = re.compile(
 )
 _GATED = re.compile(r"\becg|\bekg|(?<!non)(?<!non[- ])(?<!un)gated|triggered|ca.?sc\b|calcium scor|cacs", re.I)
 _UNGATED = re.compile(r"(non|un|not)[- ]?gated", re.I)
-_GATED_OPTIONS = re.compile(r"ECG|GATED|CARDIAC|PROSPECTIVE|RETROSPECTIVE|TRIGGER|REALTIME|CSW|SEGMENTED")
+_GATED_OPTIONS = re.compile(r"ECG|(?<!NON)(?<!NON[-_ ])(?<!UN)GATED|CARDIAC|PROSPECTIVE|RETROSPECTIVE|PACED|TRIGGER")
 
 
 def _said(texts: Sequential[str], yes: re.Pattern[str], no: re.Pattern[str]) -> bool | None:

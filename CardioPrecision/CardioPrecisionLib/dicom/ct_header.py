@@ -88,6 +88,8 @@ def ct_header_of(ds: Dataset, look: Callable[..., Any]) -> CTHeader:
         ``look(keyword, *functional_groups)``: from the frame's own groups, the shared ones or the top level.
     """
     agent, oral = _agent(ds)
+    if as_text(look("ContrastBolusAgentAdministered", "ContrastBolusUsageSequence")).upper() == "NO":
+        agent = False  # an enhanced file says for every frame whether the agent it names was already in
     padding = as_integer(value_of(ds, "PixelPaddingValue"))
     limit = as_integer(value_of(ds, "PixelPaddingRangeLimit"))
     sync = as_text(look("CardiacSynchronizationTechnique"))

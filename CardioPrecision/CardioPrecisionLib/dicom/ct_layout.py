@@ -124,6 +124,8 @@ def _grid(depths: Array) -> tuple[float, Array, str | None, list[Finding]]:
         bad = int((np.abs(gaps - usual) > allowed).sum())
         return float(step), places, text, [Finding("error", "spacing_uneven", text, max(bad, 1))]
     if missing:
+        if missing > len(depths):  # slices far away from the others: too much emptiness to lay out
+            places = np.arange(len(depths))
         text = (
             f"{plural(missing, 'interior slice is', 'interior slices are')} missing (a gap of up to {gaps.max():.1f} "
             f"mm at an increment of {step:.2f} mm)."

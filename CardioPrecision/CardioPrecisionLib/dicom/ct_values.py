@@ -23,6 +23,8 @@ _SOFT_MODE = (-150.0, 120.0)
 _NO_TISSUE_ABOVE = 900.0
 _BELOW_FAT = (-500.0, -220.0)
 _LARGE_SHARE = 0.08
+_PEAK_SHARE = 0.01
+_CONTRAST = 300.0
 _BIN = 10
 
 
@@ -164,7 +166,7 @@ def uncalibrated_reason(array: Array, rescale_type: str = "") -> str | None:
     Notes
     -----
     By definition air is -1000 and water 0 HU. Judged are the mode of what is not air or lung (must lie between -150
-    and 120, unless fat or muscle stands out beside contrast-filled blood), the picture's border where it is uniform
+    and 120, unless it is contrast-filled blood), the picture's border where it is uniform
     and dark (air: -1060 to -940), and whether a large share lies around one value above 900 (stored values whose
     offset of 1024 was lost) or between lung and fat. A shift by less than about 60 HU is not seen.
     """
@@ -192,16 +194,18 @@ def uncalibrated_reason(array: Array, rescale_type: str = "") -> str | None:
     share = counts[centres > -300].sum() / body.size
     mode = float(centres[tissue.argmax()])
     in_range = _SOFT_MODE[0] <= mode <= _SOFT_MODE[1]
-    if share > 0.05 and not in_range and not (mode > 0 and _has_soft_peak(tissue, centres)):
+    if share > 0.05 and not in_range and not _is_contrast(mode, tissue, centres):
         return f"soft tissue lies around {mode:.0f} instead of between {_SOFT_MODE[0]:.0f} and {_SOFT_MODE[1]:.0f}"
     return _wrong_air(array, step, smooth, centres)
 
 
-def _has_soft_peak(tissue: Array, centres: Array) -> bool:
-    """Whether fat or muscle stands out beside contrast-filled blood, which may be the commonest value of a heart."""
-    inside = np.flatnonzero((centres >= _SOFT_MODE[0]) & (centres <= 60))
+def _is_contrast(mode: float, tissue: Array, centres: Array) -> bool:
+    """Whether contrast-filled blood is the commonest value of a heart: far above tissue, or beside fat or muscle."""
+    if not 0 < mode < _CONTRAST:
+        return mode > 0
+    inside = np.flatnonzero((centres >= _SOFT_MODE[0]) & (centres <= 90))
     best = int(inside[tissue[inside].argmax()])
-    return inside[0] < best < inside[-1] and bool(tissue[best] > 0.25 * tissue.max())
+    return inside[0] < best < inside[-1] and bool(tissue[best] > _PEAK_SHARE)
 
 
 def _wrong_air(array: Array, step: int, smooth: Array, centres: Array) -> str | None:
