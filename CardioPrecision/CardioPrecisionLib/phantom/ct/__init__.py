@@ -6,6 +6,7 @@ Two generators share only solids and scanner: `random_thorax` (for fitting) and 
 from .calcium import CORONARY, LABELS, NOT_SCORED, Calcification
 from .patients import ThoraxPatient, random_thorax
 from .render import CTGeometry, CTSample, Part, render
+from .second import second_thorax
 from .shapes import ArcPlate, BentCapsule, Ellipsoid
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "ThoraxPatient",
     "random_thorax",
     "render",
+    "second_thorax",
 ]

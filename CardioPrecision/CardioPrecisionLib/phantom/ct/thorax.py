@@ -142,7 +142,7 @@ def _abdomen(shape: ThoraxShape, cavity: Column, level: float) -> list[Part]:
     w = shape.half_width
     right = Ellipsoid(np.array([0.52 * w, 40.0, -170.0 + up]), np.array([0.72 * w, 100.0, 100.0]))
     left = Ellipsoid(np.array([-0.54 * w, 34.0, -190.0 + up]), np.array([0.66 * w, 96.0, 96.0]))
-    middle = Ellipsoid(np.array([-6.0, 84.0, -172.0 + up]), np.array([72.0, 66.0, 76.0]))
+    middle = Ellipsoid(np.array([-20.0, 84.0, -172.0 + up]), np.array([92.0, 84.0, 76.0]))
     gas = Ellipsoid(np.array([-0.48 * w, 66.0, -158.0 + up]), np.array([40.0, 40.0, 44.0]))
     spleen = Ellipsoid(np.array([-0.68 * w, -4.0, -175.0 + up]), np.array([30.0, 46.0, 56.0]))
     parts = [
