@@ -1,7 +1,7 @@
 """ACC/AHA Pooled Cohort Equations 2013: first hard ASCVD event in 10 years.
 
-Goff DC Jr et al., Circulation 2014;129(25 Suppl 2):S49-S73, Appendix 7, Table A; baseline survival and means to one more
-digit as the ACC/AHA workbook gives them.
+Goff DC Jr et al., Circulation 2014;129(25 Suppl 2):S49-S73, Appendix 7, Table A; baseline survival and means with one
+more digit, as the ACC/AHA workbook gives them.
 """
 
 from __future__ import annotations

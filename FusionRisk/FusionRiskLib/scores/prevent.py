@@ -198,6 +198,7 @@ def _score(model: str, outcome: str, years: int) -> Score:
             Exclusion("prior_ascvd", "PREVENT is for people without cardiovascular disease"),
             Exclusion("heart_failure", "PREVENT is for people without cardiovascular disease"),
         ),
+        undefined="missing: one of uacr_mg_g, hba1c_pct, sdi_decile; use the base model",
         caveats=unknown if model == "full" else (),
         note="Blood pressure above 180 mmHg is accepted as by the AHA calculator. Thresholds of the Pooled Cohort "
         "Equations do not apply to PREVENT.",

@@ -16,6 +16,18 @@ from .score import Score
 MODULES = (
     "prevent",
     "pce",
+    "score2",
+    "score2_op",
+    "score2_diabetes",
+    "framingham",
+    "mesa_chd",
+    "cad_pretest",
+    "cad_consortium",
+    "cha2ds2_vasc",
+    "maggic",
+    "h2fpef",
+    "hfa_peff",
+    "diastolic",
 )
 
 

@@ -86,6 +86,8 @@ class Score:
         False where constants are known from secondary sources or memory only.
     note : str
         What everybody who reads the score should know.
+    undefined : str
+        Why there is no value where all needs are met and the formula still gives none.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Score:
     kind: str = "number"
     verified: bool = True
     note: str = ""
+    undefined: str = "what is known is not enough for this score"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -131,14 +134,14 @@ class Score:
         absent: Array
         if self.kind == "category":
             values[bad] = None
-            absent = np.equal(values, None)
+            absent = np.fromiter((value is None for value in values.tolist()), bool, values.size)
         else:
             values[bad] = np.nan
             absent = ~np.isfinite(values)
-        undefined = absent.astype(bool) & ~bad
+        undefined = absent & ~bad
         if undefined.any():
             state[undefined] = NOT_ASSESSABLE
-            reason[undefined] = "what is known is not enough for this score"
+            reason[undefined] = self.undefined
         usable = ~bad & ~undefined
         for caveat in self.caveats:
             for row in np.flatnonzero(usable & caveat.where(columns)):
@@ -176,14 +179,14 @@ def _check(columns: Columns, needs: tuple[Need, ...], exclusions: tuple[Exclusio
         reason[missing == code] = f"missing: {names}"
     for exclusion in exclusions:
         excluded = columns.number(exclusion.field) == 1
-        for row in np.flatnonzero(excluded):
+        for row in np.flatnonzero(excluded).tolist():
             _append(reason, row, f"{exclusion.field} is yes: {exclusion.why}")
         bad = bad | excluded
     state[bad] = NOT_ASSESSABLE
     for need, beyond in outside:
         values = columns.number(need.field)
         text = _range_text(need)
-        for row in np.flatnonzero(beyond):
+        for row in np.flatnonzero(beyond).tolist():
             _append(reason, row, f"{need.field} {values[row]:g} is outside {text}")
         state[beyond & ~bad] = OUT_OF_RANGE
     for _need, beyond in outside:

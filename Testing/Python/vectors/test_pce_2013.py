@@ -3,7 +3,17 @@
 from score_rows import compare_risk, score_table
 from vector_rows import check
 
-FIELDS = ["sex", "race", "age_years", "total_chol_mg_dl", "hdl_chol_mg_dl", "sbp_mmhg", "bp_treated", "current_smoker", "diabetes"]
+FIELDS = [
+    "sex",
+    "race",
+    "age_years",
+    "total_chol_mg_dl",
+    "hdl_chol_mg_dl",
+    "sbp_mmhg",
+    "bp_treated",
+    "current_smoker",
+    "diabetes",
+]
 
 
 def test_pce_2013():

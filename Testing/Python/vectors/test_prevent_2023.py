@@ -3,7 +3,22 @@
 from score_rows import compare_risk, score_table
 from vector_rows import check
 
-FIELDS = ["sex", "age_years", "total_chol_mg_dl", "hdl_chol_mg_dl", "sbp_mmhg", "bp_treated", "statin", "diabetes", "current_smoker", "bmi_kg_m2", "egfr_ckdepi2021_ml_min_173", "uacr_mg_g", "hba1c_pct", "sdi_decile"]
+FIELDS = [
+    "sex",
+    "age_years",
+    "total_chol_mg_dl",
+    "hdl_chol_mg_dl",
+    "sbp_mmhg",
+    "bp_treated",
+    "statin",
+    "diabetes",
+    "current_smoker",
+    "bmi_kg_m2",
+    "egfr_ckdepi2021_ml_min_173",
+    "uacr_mg_g",
+    "hba1c_pct",
+    "sdi_decile",
+]
 MODELS = {"base": "base", "acr": "uacr", "hba1c": "hba1c", "sdi": "sdi", "full": "full"}
 
 
