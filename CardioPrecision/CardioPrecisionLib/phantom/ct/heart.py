@@ -159,10 +159,10 @@ def build_heart(shape: HeartShape, left_ostium: Array, arch_top: float, spine_y:
     laa = ellipsoid(np.array([-25.0, 3.0, 2.0]), np.array([8.0, 14.0, 8.0]) * shape.atria, np.array([0.0, 0.2, 1.0]))
     chambers: tuple[Ellipsoid | Tube, ...] = (lv, rv, rvot, la, ra, root, laa)
     myocardium = SmoothUnion(chambers, 3.0)
-    # Fat is thickest over the right ventricle and thin over the left ventricle's side.
-    thick = shape.fat_mm * np.array([-0.5, 0.5, 0.2, -0.4, 0.0, 0.0, -0.2])
-    sacs = [_grown(c, float(t)) for c, t in zip(chambers, thick, strict=True)]
-    pericardium = SmoothUnion(sacs, shape.groove_mm, shape.fat_mm)
+    # Fat is thickest over the right ventricle and thin over the left one; an artery with its wall always fits in.
+    share = np.array([0.5, 1.5, 1.2, 0.6, 1.0, 1.0, 0.8])
+    sacs = [_grown(c, float(max(shape.fat_mm * f, 3.6))) for c, f in zip(chambers, share, strict=True)]
+    pericardium = SmoothUnion(sacs, shape.groove_mm)
 
     landmarks = {
         "heart_center": world(_CENTER),

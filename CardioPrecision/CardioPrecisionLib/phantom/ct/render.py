@@ -249,12 +249,6 @@ def _paint(grid: _Grid, parts: Sequence[Part], background: float) -> tuple[Array
     return hu, bones
 
 
-def fractions(geometry: CTGeometry, calcification: Calcification) -> tuple[tuple[slice, slice, slice], Array]:
-    """Share of each voxel (over the slice thickness) that a calcification fills, in the box that holds it."""
-    grid = _Grid(geometry)
-    return _fractions(grid, geometry, calcification)
-
-
 def _fractions(
     grid: _Grid, geometry: CTGeometry, calcification: Calcification
 ) -> tuple[tuple[slice, slice, slice], Array]:
@@ -270,19 +264,25 @@ def _fractions(
     spacing = spacing_of(grid.affine)
     sub = [max(1, ceil(s / step)) for s in (spacing[0], spacing[1], geometry.thickness_mm)]
     cell = [s / m for s, m in zip((spacing[0], spacing[1], geometry.thickness_mm), sub, strict=True)]
-    width = np.float32(np.prod(cell) ** (1 / 3))
+    width = float(np.prod(cell) ** (1 / 3))
     i, j = (
         (np.arange(a, b)[:, None] + (np.arange(m) + 0.5) / m - 0.5).ravel()
         for (a, b), m in zip(spans[:2], sub[:2], strict=True)
     )
     out = np.empty(n, np.float32)
     for c, k in enumerate(range(*spans[2])):
-        levels = grid.levels(np.array([k]), sub[2])
-        d = shape.distance(*grid.world(i, j, levels))
-        cover = np.clip(np.float32(0.5) - d / width, 0, 1)
-        cover = np.broadcast_to(cover, (len(i), len(j), len(levels)))
+        cover = _cover(grid, shape, i, j, grid.levels(np.array([k]), sub[2]), width)
         out[:, :, c] = cover.reshape(n[0], sub[0], n[1], sub[1], sub[2]).mean((1, 3, 4))
-    return view, out
+    # A ramp across a curved surface takes in a little more than it leaves out: the same lattice, uncut, says how much.
+    whole = [np.arange(a - 1, b + 1, c / s) for a, b, c, s in zip(low, high, cell, spacing, strict=True)]
+    sampled = float(_cover(grid, shape, whole[0], whole[1], whole[2], width).sum(dtype=np.float64) * np.prod(cell))
+    return view, np.minimum(out * np.float32(shape.volume_mm3 / sampled), 1.0)
+
+
+def _cover(grid: _Grid, shape: Shape, i: Array, j: Array, k: Array, width: float) -> Array:
+    """Share of small cells inside a shape, by distance."""
+    cover = np.clip(np.float32(0.5) - shape.distance(*grid.world(i, j, k)) / np.float32(width), 0, 1)
+    return np.broadcast_to(cover, (len(i), len(j), len(k)))
 
 
 def blur(hu: Array, geometry: CTGeometry, kernel: Kernel) -> Array:

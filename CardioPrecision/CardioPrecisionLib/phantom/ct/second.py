@@ -60,7 +60,7 @@ def second_thorax(
         atrium=22.0 * scale * float(rng.uniform(0.9, 1.25)),
         root=float(rng.uniform(15.0, 19.0)) * (1.2 if ectatic else 1.0),
         aorta=float(rng.uniform(22, 28) if ectatic else rng.uniform(14, 19)),
-        fat=float(rng.uniform(2, 11)),
+        fat=float(rng.uniform(3.5, 11)),
     )
     pectus = float(rng.uniform(10, 32)) if rng.uniform() < 0.12 else 0.0
     base = np.array([rng.uniform(-26, -8), rng.uniform(58, 70), rng.uniform(-40, -18)])
