@@ -35,7 +35,7 @@ def where(mask: Array) -> Array:
     order = np.argsort([-s for s in mask.strides], kind="stable")
     inner = mask.transpose(order)
     found = np.array(np.unravel_index(np.flatnonzero(inner), inner.shape))[np.argsort(order)]
-    return found[:, np.lexsort(found[::-1])]
+    return np.array(np.unravel_index(np.sort(np.ravel_multi_index(tuple(found), mask.shape)), mask.shape))
 
 
 def connected(points: Points, in_plane: bool) -> tuple[Array, int]:

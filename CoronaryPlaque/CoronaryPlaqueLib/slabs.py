@@ -55,7 +55,7 @@ def slabs(
     thickness = np.minimum(height - np.arange(np.ceil(height)), 1.0) * slab_mm
     if not calcium.shape[1]:
         return Points(np.zeros((3, 0), np.intp), np.zeros(0), np.zeros(0, labels.dtype)), thickness
-    i, j = np.unique(calcium[:2], axis=1)
+    i, j = np.unravel_index(np.unique(np.ravel_multi_index((calcium[0], calcium[1]), hu.shape[:2])), hu.shape[:2])
     first = int(np.floor(round(int(calcium[2].min()) * ratio, 9)))
     last = int(np.ceil(round((int(calcium[2].max()) + 1) * ratio, 9)))
     lower = max(int(first / ratio) - 1, 0)
