@@ -14,7 +14,7 @@ from CardioPrecisionLib.image import is_image_file
 #: Tube voltage that 130 HU was chosen for.
 STANDARD_KVP = 120.0
 THICK_MM = 3.0
-_MIN_SLICES = 2
+UNCALIBRATED = "uncalibrated_hu"
 
 
 def load(path: str | Path, progress: Progress = silent) -> Loaded:
@@ -35,16 +35,27 @@ def load(path: str | Path, progress: Progress = silent) -> Loaded:
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder.")
     volume = load_ct_file(path) if path.is_file() and is_image_file(path) else load_ct(path, progress)
-    if not volume.usable:
-        raise InputError(f"{path}: {volume.unusable_reason}")
-    if min(volume.image.shape) < _MIN_SLICES:
-        raise InputError(f"{path}: a single slice was found; calcium is scored on a stack of slices.")
+    return loaded_from(volume, str(path))
+
+
+def loaded_from(volume: CTVolume, name: str) -> Loaded:
+    """A CT volume as the analysis takes it.
+
+    Values that are no HU are let through here: a reader's labels are scored all the same, and a search refuses them.
+
+    Raises
+    ------
+    InputError
+        The stack has gaps or holds voxels that are no numbers.
+    """
+    if not volume.usable and volume.finding(UNCALIBRATED) is None:
+        raise InputError(f"{name}: {volume.unusable_reason}")
     return Loaded(volume.image, volume.patient, _warnings(volume), _record(volume))
 
 
 def _record(volume: CTVolume) -> dict[str, Any]:
     return {
-        "kind": "dicom" if volume.source else "file",
+        "kind": "dicom" if volume.acquisition.series_uid else "file",
         "source": volume.source,
         "size": list(volume.image.shape),
         "acquisition": asdict(volume.acquisition),
@@ -54,9 +65,9 @@ def _record(volume: CTVolume) -> dict[str, Any]:
 
 
 def _warnings(volume: CTVolume) -> list[str]:
-    warnings = [f.message for f in volume.findings if f.severity != "info"]
+    warnings = [f.message for f in volume.findings if f.severity == "warning"]
     acquisition = volume.acquisition
-    if not volume.source:
+    if not acquisition.series_uid:
         warnings.append(
             "An image file says nothing of tube voltage, kernel or contrast: it is taken as a non-contrast CT in HU at "
             "120 kVp."
@@ -89,6 +100,6 @@ def refusal(record: dict[str, Any]) -> str | None:
     if acquisition.get("contrast"):
         why = acquisition.get("contrast_reason")
         return f"This CT was made with contrast{f' ({why})' if why else ''}: bright blood would count as calcium."
-    if any(f["code"] == "uncalibrated_hu" for f in record.get("findings", [])):
+    if any(f["code"] == UNCALIBRATED for f in record.get("findings", [])):
         return "The values of this image are not Hounsfield units, so that no threshold can be applied."
     return None

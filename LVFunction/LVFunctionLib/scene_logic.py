@@ -12,8 +12,6 @@ Both end in `add_results`, which changes the scene in one batch, all or nothing.
 
 from __future__ import annotations
 
-import json
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,10 +22,11 @@ import numpy as np
 from CardioPrecisionLib import scene as mrml
 from CardioPrecisionLib import scene_tables as tables
 from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Table, silent
-from CardioPrecisionLib.errors import Cancelled, InputError
+from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.image import Sequence, read_frames
 from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
 from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
+from CardioPrecisionLib.scene_child import read_json, run_in_folder
 from CardioPrecisionLib.scene_labels import labels_from_node
 from CardioPrecisionLib.sequence_file import write_sequence
 
@@ -239,36 +238,25 @@ def run_in_child(
     RuntimeError
         The child process failed; the message is what it said.
     """
-    from CardioPrecisionLib.fronts.child import run_child
-
     given = dict(parameters or {})
-    with tempfile.TemporaryDirectory(prefix="cardioprecision-") as private:
-        folder = Path(private)
-        job: dict[str, Any] = {
-            "analysis": "lv-function",
-            "inputs": export_input(scene, input_node, folder),
-            "output": str(folder / "run"),
-            "parameters": given,
-        }
+
+    def export(folder: Path) -> dict[str, Any]:
+        job: dict[str, Any] = {"inputs": export_input(scene, input_node, folder)}
         if labels_node is not None:
             frames = {name: given.get(name) for name in ("ed_frame", "es_frame")}
             job["labels"] = export_labels(scene, labels_node, input_node, folder, **frames)
-        if clinical:
-            path = folder / "clinical.json"
-            path.write_text(json.dumps(dict(clinical)), encoding="utf-8")
-            job["clinical"] = str(path)
+        return job
 
-        def passed_on(event: dict[str, Any]) -> None:
-            if event.get("event") == "progress":
-                progress(float(event["fraction"]), str(event["stage"]))
-
-        last = run_child(job, passed_on, should_stop, python=python)
-        if last["event"] == "cancelled":
-            raise Cancelled
-        if last["event"] == "error":
-            message = str(last.get("message", "The child process failed."))
-            raise InputError(message) if last.get("code") == InputError.exit_code else RuntimeError(message)
-        return load_results(scene, job["output"], input_node, run_id)
+    return run_in_folder(
+        "lv-function",
+        export,
+        lambda output: load_results(scene, output, input_node, run_id),
+        parameters=given,
+        clinical=clinical,
+        progress=progress,
+        should_stop=should_stop,
+        python=python,
+    )
 
 
 def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: str | None = None) -> SceneResult:
@@ -284,7 +272,7 @@ def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: st
     run_id : str, optional
     """
     folder = Path(run_folder)
-    document, record = _json(folder / "measurements.json"), _json(folder / "run.json")
+    document, record = read_json(folder / "measurements.json"), read_json(folder / "run.json")
     if document.get("analysis") != "lv-function":
         raise InputError(f"{folder}: these are results of '{document.get('analysis')}', not of lv-function.")
     result = Result(
@@ -305,14 +293,6 @@ def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: st
         result.labels = LabelMap(array.astype(np.uint8, copy=False), sequence.affine, SEGMENTS, named)
         result.tables.append(_curve(sequence, result.labels))
     return add_results(scene, input_node, result, run_id)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{path}: this file of a run is missing or cannot be read; run the analysis again.") from None
-    return loaded
 
 
 def _curve(sequence: Sequence, labels: LabelMap) -> Table:

@@ -144,7 +144,8 @@ class _Run:
         name = self.placement.name if self.placement.device.type == self.placement.name else "other"
         sides = [min(n, _CHECK_SIDE) for n in self.image.shape[2:]]
         lower = [(n - s) // 2 for n, s in zip(self.image.shape[2:], sides, strict=True)]
-        middle = self.image[(..., *(slice(a, a + s) for a, s in zip(lower, sides, strict=True)))]
+        i, j, k = (slice(a, a + s) for a, s in zip(lower, sides, strict=True))
+        middle = self.image[:, :, i, j, k]
         reference: torch.Tensor | None = None
         for choice in precision.candidates(name, self.engine.wanted):
             if choice == "float32":

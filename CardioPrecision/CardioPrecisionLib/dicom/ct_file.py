@@ -41,16 +41,35 @@ def load_ct_file(path: str | Path) -> CTVolume:
         raise InputError(
             f"{path}: this file holds {array.shape[0]} frames or components per voxel; give one 3-D CT volume."
         )
-    volume = array[0]
-    if min(volume.shape) < MIN_SLICES:
-        size = " x ".join(map(str, volume.shape))
-        raise InputError(f"{path}: a volume of {size} voxels has too few slices; at least {MIN_SLICES} are needed.")
     try:
-        image = Image(volume, usable_affine(affine))
+        image = Image(array[0], usable_affine(affine))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    axes = slice_axes(image)
-    values, findings, unusable = _as_hu(image.array, path)
+    return ct_of_image(image, str(path), path.name.split(".")[0])
+
+
+def ct_of_image(image: Image, name: str, source: str = "", *, move_axes: bool = True) -> CTVolume:
+    """A CT volume out of an image that is in memory, judged as one from a file.
+
+    Parameters
+    ----------
+    image : Image
+    name : str
+        What messages call it.
+    source : str
+    move_axes : bool
+        Put the slice axis last; otherwise the grid stays as it is.
+
+    Raises
+    ------
+    InputError
+        As `load_ct_file`.
+    """
+    if min(image.shape) < MIN_SLICES:
+        size = " x ".join(map(str, image.shape))
+        raise InputError(f"{name}: a volume of {size} voxels has too few slices; at least {MIN_SLICES} are needed.")
+    axes = slice_axes(image) if move_axes else (0, 1, 2)
+    values, findings, unusable = _as_hu(image.array, name)
     image = _permuted(Image(values, image.affine), axes)
     findings += _geometry_findings(image, axes)
     wrong, reason = value_findings(image.array)
@@ -63,7 +82,7 @@ def load_ct_file(path: str | Path) -> CTVolume:
         findings=findings,
         usable=unusable is None,
         unusable_reason=unusable,
-        source=path.name.split(".")[0],
+        source=source,
         details=details,
     )
 
@@ -127,7 +146,7 @@ def _geometry_findings(image: Image, axes: tuple[int, int, int]) -> list[Finding
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
-def _as_hu(array: Array, path: Path) -> tuple[Array, list[Finding], str | None]:
+def _as_hu(array: Array, path: str) -> tuple[Array, list[Finding], str | None]:
     """Values clipped at -1024; int16 where all are whole numbers that fit, else float32."""
     if array.dtype.kind == "b" or array.min() == array.max():
         only = "0 and 1" if array.dtype.kind == "b" else f"{float(array.flat[0]):g}"

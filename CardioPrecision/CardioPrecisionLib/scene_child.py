@@ -1,0 +1,85 @@
+"""A run in a child process for nodes of a scene: files out through a private folder, the output folder back.
+
+A front: the module's ``scene_logic`` says what to write and how to read the results into the scene.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .analysis import Progress
+from .errors import Cancelled, InputError
+from .fronts.child import run_child
+
+T = TypeVar("T")
+
+
+def run_in_folder(
+    analysis: str,
+    export: Callable[[Path], Mapping[str, Any]],
+    load: Callable[[Path], T],
+    *,
+    parameters: Mapping[str, Any],
+    clinical: Mapping[str, Any] | None,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+    python: str | None,
+) -> T:
+    """Run an analysis in a child process and hand its output folder to `load`.
+
+    Parameters
+    ----------
+    analysis : str
+        As in the registry.
+    export : callable
+        ``export(folder)`` writes the inputs and returns ``inputs`` and, where there are some, ``labels`` of the job.
+    load : callable
+        ``load(output_folder)``; what it returns is returned.
+    parameters, clinical, progress, should_stop, python
+        See `fronts.child.run_child` and the job's schema.
+
+    Raises
+    ------
+    InputError, Cancelled
+        As the child said.
+    RuntimeError
+        The child process failed; the message is what it said.
+    """
+    with tempfile.TemporaryDirectory(prefix="cardioprecision-") as private:
+        folder = Path(private)
+        output = folder / "run"
+        job: dict[str, Any] = {
+            "analysis": analysis,
+            **export(folder),
+            "output": str(output),
+            "parameters": dict(parameters),
+        }
+        if clinical:
+            path = folder / "clinical.json"
+            path.write_text(json.dumps(dict(clinical)), encoding="utf-8")
+            job["clinical"] = str(path)
+
+        def passed_on(event: dict[str, Any]) -> None:
+            if event.get("event") == "progress":
+                progress(float(event["fraction"]), str(event["stage"]))
+
+        last = run_child(job, passed_on, should_stop, python=python)
+        if last["event"] == "cancelled":
+            raise Cancelled
+        if last["event"] == "error":
+            message = str(last.get("message", "The child process failed."))
+            raise InputError(message) if last.get("code") == InputError.exit_code else RuntimeError(message)
+        return load(output)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of a finished run; an `InputError` where it is missing or damaged."""
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{path}: this file of a run is missing or cannot be read; run the analysis again.") from None
+    return loaded

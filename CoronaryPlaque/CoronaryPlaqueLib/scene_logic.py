@@ -1,0 +1,264 @@
+"""Coronary calcium on MRML nodes: a CT volume in, a segmentation that a reader re-labels and tables out.
+
+Takes the scene explicitly and uses nothing of the desktop, so that it runs in 3D Slicer and on slicer-core alike.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from CardioPrecisionLib import scene as mrml
+from CardioPrecisionLib import scene_tables as tables
+from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Table, silent
+from CardioPrecisionLib.dicom.ct_file import ct_of_image
+from CardioPrecisionLib.errors import InputError
+from CardioPrecisionLib.image import Sequence, read_frames, write_nifti
+from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
+from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
+from CardioPrecisionLib.scene_child import read_json, run_in_folder
+from CardioPrecisionLib.scene_labels import labels_from_node
+
+from .vessels import SEGMENTS
+
+__all__ = [
+    "SceneResult",
+    "add_results",
+    "add_sample",
+    "load_results",
+    "read_ct",
+    "remove_run",
+    "run_in_child",
+    "run_on_nodes",
+]
+
+ROLE = "cardiac_ct"
+ANALYSIS = "calcium"
+
+
+@dataclass
+class SceneResult:
+    """The nodes that a run has put into the scene, and the numbers behind them.
+
+    Attributes
+    ----------
+    run_id : str
+        `remove_run(scene, run_id)` takes all of it away again.
+    measurement_table : vtkMRMLTableNode
+    tables : dict of str to vtkMRMLTableNode
+        ``vessels`` and ``lesions``, where there are any.
+    segmentation : vtkMRMLSegmentationNode or None
+        Calcium by vessel. Move a segment's voxels to another one and run again with it as labels to correct a call.
+    folder : int
+        Subject hierarchy item of the folder with the results.
+    measurements : Measurements
+    warnings : list of str
+    """
+
+    run_id: str
+    measurement_table: Any = None
+    tables: dict[str, Any] = field(default_factory=dict)
+    segmentation: Any = None
+    folder: int = 0
+    measurements: Measurements = field(default_factory=Measurements)
+    warnings: list[str] = field(default_factory=list)
+
+
+# -- in ----------------------------------------------------------------------------------------------------------------
+def read_ct(scene: Any, input_node: Any) -> Loaded:
+    """The CT behind a volume node, checked as a file would be.
+
+    Raises
+    ------
+    InputError
+        It is not a CT volume; the message says why.
+    """
+    from .ct_input import loaded_from
+
+    if input_node is None:
+        raise InputError("No input was chosen; choose a CT volume.")
+    if input_node.GetScene() is None or input_node.GetScene() is not scene:
+        raise ValueError("the input node is in another scene")
+    name = mrml.what(input_node)
+    loaded = loaded_from(ct_of_image(mrml.image_from_node(input_node), name, move_axes=False), name)
+    loaded.record["kind"] = "mrml"
+    return loaded
+
+
+def run_on_nodes(
+    scene: Any,
+    input_node: Any,
+    *,
+    parameters: Any | None = None,
+    patient: Patient | None = None,
+    labels_node: Any | None = None,
+    progress: Progress = silent,
+    run_id: str | None = None,
+) -> SceneResult:
+    """Score calcium in this process and put the results into the scene.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    input_node : vtkMRMLScalarVolumeNode
+    parameters : CalciumScore.Parameters, optional
+    patient : Patient, optional
+        Sex and age, for percentiles.
+    labels_node : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
+        A reader's labels, used instead of the model.
+    progress : callable
+    run_id : str, optional
+        Made up where it is not given.
+
+    Raises
+    ------
+    InputError
+        The nodes cannot be used; the scene is as it was.
+    Cancelled
+        `progress` asked to stop; the scene is as it was.
+    """
+    from .calcium import CalciumScore
+
+    analysis = CalciumScore()
+    parameters = parameters if parameters is not None else analysis.Parameters()
+    loaded = read_ct(scene, input_node)
+    labels = _labels(labels_node, loaded) if labels_node is not None else None
+    result = analysis.run({ROLE: loaded}, parameters, progress, patient=patient or Patient(), labels=labels)
+    result.warnings[:0] = loaded.warnings
+    return add_results(scene, input_node, result, run_id)
+
+
+def _labels(labels_node: Any, loaded: Loaded) -> LabelMap:
+    image = loaded.data
+    return labels_from_node(labels_node, Sequence.from_array(image.array[None], image.affine), SEGMENTS)
+
+
+# -- child process -----------------------------------------------------------------------------------------------------
+def run_in_child(
+    scene: Any,
+    input_node: Any,
+    *,
+    labels_node: Any | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    clinical: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+    should_stop: Callable[[], bool] = lambda: False,
+    python: str | None = None,
+    run_id: str | None = None,
+) -> SceneResult:
+    """Score calcium in a child process and put the results into the scene.
+
+    Parameters and errors are those of `run_on_nodes` and of `scene_child.run_in_folder`.
+    """
+
+    def export(folder: Path) -> dict[str, Any]:
+        loaded = read_ct(scene, input_node)
+        path = folder / f"{ROLE}.nii"
+        write_nifti(path, loaded.data.array, loaded.data.affine)
+        job: dict[str, Any] = {"inputs": {ROLE: str(path)}}
+        if labels_node is not None:
+            labels = _labels(labels_node, loaded)
+            own = folder / "labels.nii"
+            write_nifti(own, labels.array[0], labels.affine)
+            job["labels"] = {"paths": [str(own)], "scheme": "cardioprecision"}
+        return job
+
+    return run_in_folder(
+        ANALYSIS,
+        export,
+        lambda output: load_results(scene, output, input_node, run_id),
+        parameters=dict(parameters or {}),
+        clinical=clinical,
+        progress=progress,
+        should_stop=should_stop,
+        python=python,
+    )
+
+
+def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: str | None = None) -> SceneResult:
+    """Put the output folder of a run into the scene of its input.
+
+    Raises
+    ------
+    InputError
+        The folder is not a calcium run, or of another image.
+    """
+    folder = Path(run_folder)
+    document = read_json(folder / "measurements.json")
+    if document.get("analysis") != ANALYSIS:
+        raise InputError(f"{folder}: these are results of '{document.get('analysis')}', not of {ANALYSIS}.")
+    result = Result(
+        Measurements(Measurement.from_json(row) for row in document["measurements"]),
+        warnings=list(document["warnings"]),
+    )
+    path = folder / "segmentation.nii.gz"
+    if path.is_file():
+        image = mrml.image_from_node(input_node)
+        array, affine, _ = read_frames(path)
+        if array.shape != (1, *image.shape) or not np.allclose(affine, image.affine, atol=0.01):
+            raise InputError(
+                f"{path}: the segmentation does not lie on the grid of {input_node.GetName()}; choose the volume that "
+                "was analysed."
+            )
+        result.labels = LabelMap(array.astype(np.uint8, copy=False), image.affine, SEGMENTS)
+    for name, title in (("vessels", "Calcium by vessel"), ("lesions", "Calcified lesions")):
+        if (folder / f"{name}.csv").is_file():
+            result.tables.append(_read_table(folder / f"{name}.csv", name, title))
+    return add_results(scene, input_node, result, run_id)
+
+
+def _read_table(path: Path, name: str, title: str) -> Table:
+    import csv
+
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+        names = list(rows[0]) if rows else []
+
+    def value(text: str) -> Any:
+        if text == "":
+            return None
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    return Table(name, title, {column: [value(row[column]) for row in rows] for column in names})
+
+
+def add_sample(scene: Any, seed: int = 5) -> Any:
+    """Compute a synthetic patient's CT and add it to the scene as a volume node."""
+    from CardioPrecisionLib.phantom.ct import random_thorax
+
+    patient = random_thorax(seed, calcium="heavy", sex="male", age_years=66)
+    sample = patient.render(patient.geometry("cardiac", matrix=320), seed=seed)
+    with SceneBatch(scene, uuid.uuid4().hex) as batch:
+        node = mrml.image_to_node(batch, sample.image, "Synthetic non-contrast cardiac CT")
+        batch.item(node)
+    return node
+
+
+# -- out ---------------------------------------------------------------------------------------------------------------
+def add_results(scene: Any, input_node: Any, result: Result, run_id: str | None = None) -> SceneResult:
+    """Put a result into the scene, beside its input in the subject hierarchy, in one batch.
+
+    Names never repeat the input's: they could carry a patient's.
+    """
+    made = SceneResult(run_id or uuid.uuid4().hex, measurements=result.measurements, warnings=result.warnings)
+    with SceneBatch(scene, made.run_id) as batch:
+        made.folder = batch.folder_beside(input_node, "Coronary calcium")
+        made.measurement_table = tables.measurements_to_node(
+            batch, result.measurements, "Coronary calcium measurements"
+        )
+        batch.place(made.measurement_table, made.folder)
+        for table in result.tables:
+            if any(table.columns.values()):
+                made.tables[table.name] = tables.table_to_node(batch, table)
+                batch.place(made.tables[table.name], made.folder)
+        if result.labels is not None:
+            made.segmentation = mrml.segmentation_to_node(batch, result.labels, 0, "Coronary calcium", input_node)
+            batch.place(made.segmentation, made.folder)
+    return made
