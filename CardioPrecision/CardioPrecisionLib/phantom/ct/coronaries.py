@@ -95,9 +95,21 @@ def curve(knots: Array, step_mm: float = 1.0) -> Array:
     knots = np.asarray(knots, float)
     t = np.r_[0.0, np.cumsum(np.sqrt(np.linalg.norm(np.diff(knots[:, :3], axis=0), axis=1)))]
     fine = PchipInterpolator(t, knots)(np.linspace(0, t[-1], 40 * len(knots)))
-    s = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(fine[:, :3], axis=0), axis=1))]
+    return resampled(fine, step_mm)
+
+
+def resampled(line: Array, step_mm: float) -> Array:
+    """A polyline ``(n, 3 or more)`` at even steps of about `step_mm`; further columns go along."""
+    s = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(line[:, :3], axis=0), axis=1))]
     even = np.linspace(0, s[-1], max(3, int(s[-1] / step_mm) + 1))
-    return np.stack([np.interp(even, s, fine[:, c]) for c in range(fine.shape[1])], 1)
+    return np.stack([np.interp(even, s, line[:, c]) for c in range(line.shape[1])], 1)
+
+
+def _smoothed(points: Array, rounds: int) -> Array:
+    points = points.copy()
+    for _ in range(rounds):
+        points[1:-1] = 0.25 * points[:-2] + 0.5 * points[1:-1] + 0.25 * points[2:]
+    return points
 
 
 def onto(surface: Shape, points: Array, off_mm: Array, rounds: int = 4) -> Array:
@@ -170,8 +182,8 @@ def courses(
     calibre : float
         Factor on all diameters.
     wander_mm : float
-        Standard deviation of each tabulated point about its mean (Dodge's own, 5 to 15 mm, holds between patients and
-        includes the size and turn of the heart, which are already in `to_world`).
+        Standard deviation of each tabulated segment about its mean (Dodge's own, 5 to 15 mm, holds between patients
+        and includes the size and turn of the heart, which are already in `to_world`).
     """
     rng = rng or np.random.default_rng(0)
     column = {"right": 0, "balanced": 1, "left": 2}[dominance]
@@ -183,11 +195,12 @@ def courses(
             continue
         knots = []
         for p in names:
-            if p not in shifts:
-                near = 0.3 if p.startswith(("LM", "R1p", "L1p", "C1p")) else 1.0
-                shifts[p] = rng.normal(0, wander_mm * near, 3)
+            segment = p[:2]
+            if segment not in shifts:
+                near = {"LM": 0.3, "L1": 0.5, "C1": 0.5, "R1": 0.5}.get(segment, 1.0)
+                shifts[segment] = rng.normal(0, wander_mm * near, 3)
             base = CRUX if p == "crux" else normal_point(p)
-            knots.append(np.r_[base + shifts[p], _diameter(p, column) / 2 * calibre])
+            knots.append(np.r_[base + shifts[segment], _diameter(p, column) / 2 * calibre])
         if name in ("D1", "D2", "M1", "M2", "ramus", "PDA", "PL"):
             # The tables end half-way: the other half runs on in the same direction, turning with the surface.
             last = knots[-1].copy()
@@ -203,8 +216,10 @@ def courses(
         laid = onto(surface, points, line[:, 3] + 1.2)
         # The ostia stay where they are on the aortic wall.
         free = np.clip(np.arange(len(points)) / 6.0, 0, 1)[:, None] if name in ("LM", "RCA") else 1.0
-        points = points + free * (laid - points)
-        for _ in range(3):
-            points[1:-1] = 0.25 * points[:-2] + 0.5 * points[1:-1] + 0.25 * points[2:]
-        made.append(Course(name, site, points, line[:, 3]))
+        line[:, :3] = _smoothed(points + free * (laid - points), 8)
+        # Where the surface has a crease the laid points may leap: even steps again, and once more onto the surface.
+        line = resampled(line, 1.0)
+        free = np.clip(np.arange(len(line)) / 6.0, 0, 1)[:, None] if name in ("LM", "RCA") else 1.0
+        points = line[:, :3] + free * (onto(surface, line[:, :3], line[:, 3] + 1.2, 1) - line[:, :3])
+        made.append(Course(name, site, _smoothed(points, 3), line[:, 3]))
     return tuple(made)

@@ -136,7 +136,7 @@ def build_heart(shape: HeartShape, left_ostium: Array, arch_top: float, spine_y:
 
     axis = unit(_APEX - _BASE)
     lv_radius = 36.0 * shape.lv
-    lv = ellipsoid(_BASE + 31.0 * axis, [lv_radius, lv_radius * 1.03, 70.0 * shape.lv**0.5], axis)
+    lv = ellipsoid(_BASE + 40.0 * axis, [lv_radius, lv_radius * 1.03, 61.0 * shape.lv**0.5], axis)
     rv_axis = unit([-0.66, 0.52, -0.50])
     # The right ventricle grows forwards and to the right, away from the septum.
     rv_center = np.array([7.0, 44.0, -62.0]) + (shape.rv - 1) * np.array([14.0, 16.0, -4.0])
@@ -156,7 +156,7 @@ def build_heart(shape: HeartShape, left_ostium: Array, arch_top: float, spine_y:
         (1.0, 0.0, 0.0),
     )
     root = ellipsoid(_ROOT, np.array([17.5, 17.5, 17.0]) * shape.root, _ROOT_AXIS)
-    laa = ellipsoid(np.array([-25.0, 3.0, 2.0]), np.array([8.0, 14.0, 8.0]) * shape.atria, np.array([0.0, 0.2, 1.0]))
+    laa = ellipsoid(np.array([-28.0, -4.0, 11.0]), np.array([8.5, 12.0, 7.0]) * shape.atria, np.array([0.0, 0.2, 1.0]))
     chambers: tuple[Ellipsoid | Tube, ...] = (lv, rv, rvot, la, ra, root, laa)
     myocardium = SmoothUnion(chambers, 3.0)
     # Fat is thickest over the right ventricle and thin over the left one; an artery with its wall always fits in.

@@ -206,12 +206,12 @@ def _calcium(
         return bag
     old = float(np.clip((age - 40) / 45, 0, 1))
     heavy = how == "heavy"
-    has = how in ("coronary", "heavy") or rng.uniform() < 0.30 + 0.6 * old - 0.15 * female
+    has = how in ("coronary", "heavy") or rng.uniform() < 0.42 + 0.6 * old - 0.12 * female
     if has:
         count = int(np.clip(rng.geometric(0.22 if not heavy else 0.06) + (8 if heavy else 0), 1, 40))
         for c in placing.scatter(lines, rng, count, PLAQUES_BY_VESSEL):
             placing.add(bag, c)
-    if how == "coronary" or (not has and rng.uniform() < 0.25):
+    if how == "coronary" or (not has and rng.uniform() < 0.2):
         return bag
     if stent or (stent is None and rng.uniform() < 0.05 + 0.06 * old):
         course = lines[int(rng.choice([n for n, c in enumerate(lines) if c.name in ("LAD", "RCA", "LCX")]))]

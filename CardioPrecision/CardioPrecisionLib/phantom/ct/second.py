@@ -16,7 +16,7 @@ import numpy as np
 from ...image import Array
 from . import placing
 from .calcium import Calcification
-from .coronaries import Course
+from .coronaries import Course, resampled
 from .patients import ThoraxPatient
 from .render import CTGeometry
 from .second_heart import SecondHeart, SecondHeartShape, build_second_heart, second_courses
@@ -191,10 +191,8 @@ def _calcium(
 
 def _dense(tube: Tube) -> Tube:
     """The same tube with points every few mm, so that plaques may lie anywhere along it."""
-    s = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(tube.points, axis=0), axis=1))]
-    even = np.linspace(0, s[-1], max(4, int(s[-1] / 5)))
-    points = np.stack([np.interp(even, s, tube.points[:, c]) for c in range(3)], 1)
-    return Tube(points, np.interp(even, s, tube.radii))
+    line = resampled(np.column_stack([tube.points, tube.radii]), 5.0)
+    return Tube(line[:, :3], line[:, 3])
 
 
 def _valve(bag: list[Calcification], rng: Rng, heart: SecondHeart) -> None:

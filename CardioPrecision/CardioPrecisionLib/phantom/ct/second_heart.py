@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...image import Array
-from .coronaries import Course
+from .coronaries import Course, resampled
 from .render import Part
 from .shapes import Box, Shape, SmoothUnion, Tube, at, unit
 
@@ -240,8 +240,6 @@ def second_courses(
             points = np.concatenate([np.linspace(fork, points[0], 6)[:-1], points])
         elif name == "RCA":
             points = np.concatenate([np.linspace(heart.landmarks["right_ostium"], points[0], 8)[:-1], points])
-        s = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
-        even = np.arange(0.0, s[-1], 1.0)
-        points = np.stack([np.interp(even, s, points[:, c]) for c in range(3)], 1)
+        points = resampled(points, 1.0)
         made.append(Course(name, site, points, np.linspace(d0, d1, len(points)) / 2 * calibre))
     return tuple(made)
