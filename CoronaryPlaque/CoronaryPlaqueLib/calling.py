@@ -40,7 +40,12 @@ def features_of(candidates: list[Candidate]) -> Array:
 
 
 def call(candidates: list[Candidate]) -> Calls:
-    """Call candidates by the shipped bundle.
+    """Call candidates by the shipped bundle; see `call_features`."""
+    return call_features(features_of(candidates))
+
+
+def call_features(features: Array) -> Calls:
+    """Call candidates, given as ``(n, len(FEATURES))``, by the shipped bundle.
 
     Raises
     ------
@@ -66,10 +71,10 @@ def call(candidates: list[Candidate]) -> Calls:
         "precision": "float32",
         "fallbacks": [],
     }
-    if not candidates:
-        return Calls(np.zeros(0, np.uint8), np.zeros((0, N_CLASSES), np.float32), record)
-    x = (features_of(candidates) - np.float32(settings["mean"])) / np.float32(settings["sd"])
+    x = (features.astype(np.float32) - np.float32(settings["mean"])) / np.float32(settings["sd"])
+    total = np.zeros((len(x), N_CLASSES), np.float32)
     with torch.inference_mode():
-        found = sum(network(torch.from_numpy(x)).softmax(1) for _, network in members) / len(members)
-    probability: Array = np.asarray(found)
+        for _, network in members:
+            total += network(torch.from_numpy(x)).softmax(1).numpy() if len(x) else 0.0
+    probability = total / len(members)
     return Calls((probability.argmax(1) + 1).astype(np.uint8), probability, record)

@@ -14,25 +14,28 @@ import torch.nn.functional as F
 from CardioPrecisionLib.image import Array
 
 from .axial import axial
-from .calling import N_CLASSES, call
+from .calling import N_CLASSES, call_features, features_of
 from .candidates import FEATURES, Candidate, find_candidates
 from .territory import coverage_problem, find_territories
-from .vessels import OTHER
+from .vessels import CORONARY, OTHER, SITES
 
 #: Share of a candidate's voxels that must belong to calcifications for it to be one.
 _OWNED = 0.2
 KINDS = ("bone", "noise")  # candidates without a calcification
 
 
-def truth_of(candidate: Candidate, owner: Array, bones: Array, calcifications: Sequence[Any]) -> tuple[int, str]:
-    """Label and kind (the calcification's site, ``bone`` or ``noise``) of a candidate in a rendered patient."""
+def truth_of(
+    candidate: Candidate, owner: Array, bones: Array, calcifications: Sequence[Any]
+) -> tuple[int, str, list[int]]:
+    """Label and kind (the calcification's site, ``bone`` or ``noise``) of a candidate, and whose voxels it holds."""
     owners = owner[tuple(candidate.at)]
     counts = np.bincount(owners)
+    held = (np.flatnonzero(counts[1:])).tolist()
     if (owners > 0).mean() >= _OWNED:
         counts[0] = 0
         found = calcifications[int(counts.argmax()) - 1]
-        return int(found["label"]), str(found["site"])
-    return OTHER, "bone" if bones[tuple(candidate.at)].any() else "noise"
+        return int(found["label"]), str(found["site"]), held
+    return OTHER, "bone" if bones[tuple(candidate.at)].any() else "noise", held
 
 
 def scan_of(patient: Any, seed: int) -> Any:
@@ -85,15 +88,17 @@ def measure(given: tuple[str, int]) -> dict[str, Any]:
     }
     listed = sample.truth["calcifications"]
     pairs = [truth_of(c, turned["owner"], turned["bones"] > 0, listed) for c in candidates]
+    held = {n for pair in pairs for n in pair[2]}
     return {
         "seed": seed,
         "problem": problem,
-        "features": np.stack([c.features for c in candidates]) if candidates else np.zeros((0, len(FEATURES))),
+        "features": features_of(candidates),
         "label": np.array([p[0] for p in pairs], np.uint8),
         "kind": [p[1] for p in pairs],
-        "volume": np.array([c.volume_mm3 for c in candidates]),
-        "called": call(candidates).label if generator == "second" and candidates else None,
-        "sites": [str(c["site"]) for c in listed],
+        "calcifications": [
+            {"site": str(c["site"]), "in_view_mm3": float(c["in_view_mm3"]), "hu": float(c["hu"]), "found": n in held}
+            for n, c in enumerate(listed)
+        ],
     }
 
 
@@ -108,20 +113,13 @@ def measured(folder: str | Path, generator: str, first: int, count: int, workers
         with ProcessPoolExecutor(workers) as pool:
             for seed, row in zip(todo, pool.map(measure, [(generator, s) for s in todo]), strict=True):
                 temporary = files[seed].with_suffix(".part.npz")
-                facts = json.dumps({k: row[k] for k in ("seed", "problem", "kind", "sites")})
-                np.savez(temporary, features=row["features"], label=row["label"], volume=row["volume"], facts=facts)
+                facts = json.dumps({k: row[k] for k in ("seed", "problem", "kind", "calcifications")})
+                np.savez(temporary, features=row["features"], label=row["label"], facts=facts)
                 temporary.replace(files[seed])
     rows = []
     for seed in seeds:
         with np.load(files[seed]) as stored:
-            rows.append(
-                {
-                    "features": stored["features"],
-                    "label": stored["label"],
-                    "volume": stored["volume"],
-                    **json.loads(str(stored["facts"])),
-                }
-            )
+            rows.append({"features": stored["features"], "label": stored["label"], **json.loads(str(stored["facts"]))})
     return rows
 
 
@@ -180,3 +178,56 @@ class CallTrainer:
             torch.save(network.eval().state_dict(), self.output / f"call{n}.pt")
         settings = {"features": list(FEATURES), "mean": mean.tolist(), "sd": sd.tolist()}
         (self.output / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+#: Coronary calcium of at least this volume and density must be found; less may drown in noise and partial volume.
+_CLEAR_MM3, _CLEAR_HU = 8.0, 250.0
+
+
+def judge(rows: Sequence[dict[str, Any]], target: str | Path | None = None) -> dict[str, Any]:
+    """How the shipped bundles call the candidates of `measured`, kind by kind; written as JSON where asked.
+
+    Returns
+    -------
+    dict
+        ``confusion``: kind of candidate -> counts by called label (LM … other); ``accuracy`` over all candidates,
+        ``coronary_accuracy`` of coronary ones (the right artery), ``other_as_coronary`` the share of the others that were
+        called coronary; ``clear_found`` the share of clear coronary calcifications that a candidate holds; ``cut_off``
+        patients whose whole heart was said to be cut off.
+    """
+    kept = [r for r in rows if not r["problem"]]
+    x = np.concatenate([r["features"] for r in kept])
+    truth = np.concatenate([r["label"] for r in kept]).astype(int)
+    kinds = [kind for r in kept for kind in r["kind"]]
+    called = call_features(x).label.astype(int)
+    confusion: dict[str, list[int]] = {}
+    order = [*SITES.values(), *sorted({k for k in kinds} - set(SITES.values()))]
+    for kind in order:
+        own = np.array([k == kind for k in kinds])
+        if own.any():
+            confusion[kind] = np.bincount(called[own] - 1, minlength=N_CLASSES).tolist()
+    coronary = np.isin(truth, CORONARY)
+    clear = [
+        c["found"]
+        for r in kept
+        for c in r["calcifications"]
+        if c["site"] in [SITES[n] for n in CORONARY] and c["in_view_mm3"] >= _CLEAR_MM3 and c["hu"] >= _CLEAR_HU
+    ]
+    out = {
+        "patients": len(rows),
+        "cut_off": len(rows) - len(kept),
+        "candidates": len(truth),
+        "coronary": int(coronary.sum()),
+        "accuracy": round(float((called == truth).mean()), 4),
+        "coronary_accuracy": round(float((called == truth)[coronary].mean()), 4),
+        "other_as_coronary": round(float(np.isin(called[~coronary], CORONARY).mean()), 4),
+        "clear_coronary": len(clear),
+        "clear_found": round(float(np.mean(clear)), 4) if clear else None,
+        "labels": [*SITES.values(), "other"],
+        "confusion": confusion,
+    }
+    if target is not None:
+        temporary = Path(target).with_suffix(".tmp")
+        temporary.write_text(json.dumps(out, indent=1), encoding="utf-8")
+        temporary.replace(target)
+    return out
