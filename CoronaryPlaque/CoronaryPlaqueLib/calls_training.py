@@ -191,8 +191,8 @@ def judge(rows: Sequence[dict[str, Any]], target: str | Path | None = None) -> d
     -------
     dict
         ``confusion``: kind of candidate -> counts by called label (LM … other); ``accuracy`` over all candidates,
-        ``coronary_accuracy`` of coronary ones (the right artery), ``other_as_coronary`` the share of the others that were
-        called coronary; ``clear_found`` the share of clear coronary calcifications that a candidate holds; ``cut_off``
+        ``coronary_accuracy`` of coronary ones (the right artery), ``other_as_coronary`` the share of the others that
+        were called coronary; ``clear_found`` the share of clear coronary calcifications that a candidate holds; ``cut_off``
         patients whose whole heart was said to be cut off.
     """
     kept = [r for r in rows if not r["problem"]]
@@ -201,7 +201,7 @@ def judge(rows: Sequence[dict[str, Any]], target: str | Path | None = None) -> d
     kinds = [kind for r in kept for kind in r["kind"]]
     called = call_features(x).label.astype(int)
     confusion: dict[str, list[int]] = {}
-    order = [*SITES.values(), *sorted({k for k in kinds} - set(SITES.values()))]
+    order = [*SITES.values(), *sorted(set(kinds) - set(SITES.values()))]
     for kind in order:
         own = np.array([k == kind for k in kinds])
         if own.any():
