@@ -1,7 +1,7 @@
 """Pre-test probability of obstructive coronary disease: basic, RF-CL and CACS-CL models, and the ESC 2024 table.
 
-Winther S et al., J Am Coll Cardiol 2020;76:2421-2432. Vrints C et al., 2024 ESC Guidelines for chronic coronary syndromes,
-Eur Heart J 2024;45:3415-3537, Figure 4 (``data/esc2024_figure4.csv``).
+Winther S et al., J Am Coll Cardiol 2020;76:2421-2432. Vrints C et al., 2024 ESC Guidelines for chronic coronary
+syndromes, Eur Heart J 2024;45:3415-3537, Figure 4 (``data/esc2024_figure4.csv``).
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ class Columns:
         self._raw: dict[str, Array] = {}
         self._numbers: dict[str, Array] = {}
         self._cache: dict[Hashable, Any] = {}
+        self._read_already = False
         size: int | None = None
         for given, values in data.items():
             name = field_name(given)
@@ -57,6 +58,15 @@ class Columns:
                 size = array.size
             self._raw[name] = array
         self.size: int = 1 if size is None else size
+
+    @classmethod
+    def of_numbers(cls, numbers: Mapping[str, Array], size: int) -> Columns:
+        """Columns that were read already: field name -> ``(size,)`` float64 as `number` gives them."""
+        columns = cls({})
+        columns.size = size
+        columns._raw = dict(numbers)
+        columns._read_already = True
+        return columns
 
     def __contains__(self, name: str) -> bool:
         return name in self._raw
@@ -84,6 +94,8 @@ class Columns:
 
     def _read(self, f: Field) -> Array:
         raw = self._raw[f.name]
+        if self._read_already:
+            return raw
         if raw.dtype.kind in "fiub" and f.kind in ("number", "integer", "yes_no"):
             values = raw.astype(np.float64, copy=False)
             if f.kind == "yes_no":
@@ -93,17 +105,17 @@ class Columns:
         return np.broadcast_to(values, (self.size,)) if values.size != self.size else values
 
     def _of_objects(self, f: Field, raw: Array) -> Array:
-        text = np.asarray(["" if v is None else str(v).strip().lower() for v in raw.tolist()], dtype=object)
-        known: dict[str, float] = {}
+        cells = raw.tolist()
+        known: dict[Any, float] = {}
         bad = set()
-        for word in set(text.tolist()):
-            value = _value(f, word)
+        for cell in set(cells):  # few different ones: each is read once
+            value = _value(f, "" if cell is None else str(cell).strip().lower())
             if value is None:
-                bad.add(word)
-            known[word] = np.nan if value is None else value
+                bad.add(cell)
+            known[cell] = np.nan if value is None else value
         if bad:
-            self._refuse(f, np.asarray([t in bad for t in text.tolist()]), raw)
-        return np.fromiter((known[t] for t in text.tolist()), np.float64, text.size)
+            self._refuse(f, np.asarray([cell in bad for cell in cells]), raw)
+        return np.fromiter(map(known.__getitem__, cells), np.float64, len(cells))
 
     @staticmethod
     def _refuse(f: Field, bad: Array, raw: Array) -> None:

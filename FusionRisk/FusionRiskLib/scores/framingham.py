@@ -1,7 +1,7 @@
 """Framingham general cardiovascular risk 2008 in 10 years, with lipids or with body mass index.
 
-D'Agostino RB Sr et al., Circulation 2008;117:743-753. The model with lipids: Table 2. The office model without laboratory
-values: its appendix.
+D'Agostino RB Sr et al., Circulation 2008;117:743-753. The model with lipids: Table 2. The office model without
+laboratory values: its appendix.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SCORE2-Diabetes 2023: cardiovascular disease in 10 years in type 2 diabetes, 40 to 69 years.
 
-SCORE2-Diabetes working group, Eur Heart J 2023;44:2544-2556: SCORE2 with diabetes, with age at diagnosis, HbA1c and eGFR
-added and its own terms adjusted.
+SCORE2-Diabetes working group, Eur Heart J 2023;44:2544-2556: SCORE2 with diabetes, with age at diagnosis, HbA1c and
+eGFR added and its own terms adjusted.
 """
 
 from __future__ import annotations
