@@ -18,6 +18,8 @@ from CardioPrecisionLib.phantom.ct import (
     Calcification,
     CTGeometry,
     Ellipsoid,
+    calcified_ellipsoid,
+    close_up,
     random_thorax,
     render,
     second_thorax,
@@ -79,6 +81,29 @@ def test_thick_slices_keep_the_integral_and_labels_follow():
     clear = np.abs(sample.image.array - 250) > 3
     assert ((sample.labels > 0) == (sample.image.array >= 250))[clear].all()
     assert (sample.owner[sample.labels > 0] == 1).all()
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0, 0.0), (0.3, -0.2, 0.45)])
+def test_close_up_of_an_ellipsoid(shift):
+    """Half-height threshold at 0.5 mm finds the volume, whatever the phase of the grid."""
+    body = Ellipsoid(np.zeros(3), np.array([4.0, 3.0, 2.5]))
+    geometry = close_up(body, shift=shift, rotation=AXES)
+    sample = calcified_ellipsoid((4.0, 3.0, 2.5), 640.0, geometry=geometry, kernel="none")
+    assert sample.image.shape[0] < 60
+    assert not (sample.image.array[[0, -1]] > 60).any(), "the body does not reach the border"
+    volume = (sample.image.array >= 340).sum() * 0.125
+    assert volume == pytest.approx(body.volume_mm3, rel=0.02)
+    assert sample.truth["volume_mm3"] == {"LAD": body.volume_mm3}
+
+
+def test_close_up_of_a_patient_costs_little():
+    patient = random_thorax(4, calcium="coronary")
+    plaque = max(patient.calcifications, key=lambda c: c.volume_mm3)
+    sample = patient.render(close_up(plaque.shape), noise_hu=0, kernel="none")
+    row = sample.truth["calcifications"][patient.calcifications.index(plaque)]
+    assert row["in_view_mm3"] == pytest.approx(plaque.volume_mm3, rel=0.005)
+    assert (sample.owner == patient.calcifications.index(plaque) + 1).any()
+    assert sample.image.array.max() == pytest.approx(plaque.hu, abs=2)
 
 
 def test_overlapping_slices_each_average_their_own_thickness():

@@ -4,6 +4,7 @@ Two generators share only solids and scanner: `random_thorax` (for fitting) and 
 """
 
 from .calcium import CORONARY, LABELS, NOT_SCORED, Calcification
+from .crops import calcified_ellipsoid, close_up
 from .patients import ThoraxPatient, random_thorax
 from .render import CTGeometry, CTSample, Part, render
 from .second import second_thorax
@@ -21,6 +22,8 @@ __all__ = [
     "Ellipsoid",
     "Part",
     "ThoraxPatient",
+    "calcified_ellipsoid",
+    "close_up",
     "random_thorax",
     "render",
     "second_thorax",

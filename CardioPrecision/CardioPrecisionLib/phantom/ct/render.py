@@ -12,7 +12,7 @@ import numpy as np
 
 from ...image import Array, Image, spacing_of
 from .calcium import Calcification
-from .shapes import Shape, Tube
+from .shapes import Shape, Solid, Tube
 
 Kernel = Literal["none", "soft", "medium", "sharp"]
 AIR = -1000.0
@@ -253,7 +253,7 @@ def _fractions(
     grid: _Grid, geometry: CTGeometry, calcification: Calcification
 ) -> tuple[tuple[slice, slice, slice], Array]:
     shape = calcification.shape
-    step = float(np.clip(0.7 * shape.thinnest_mm, 0.08, 0.3))
+    step = float(np.clip(0.2 * shape.thinnest_mm, 0.06, 0.3))
     low, high = grid.window(shape.box(), 0.1)
     spans = [_span(low[a] - 0.5, high[a] + 0.5, grid.shape[a]) for a in range(2)]
     spans.append(_span(low[2] - grid.reach / 2, high[2] + grid.reach / 2, grid.shape[2]))
@@ -269,20 +269,30 @@ def _fractions(
         (np.arange(a, b)[:, None] + (np.arange(m) + 0.5) / m - 0.5).ravel()
         for (a, b), m in zip(spans[:2], sub[:2], strict=True)
     )
+    whole = [np.arange(a - 1, b + 1, c / s) for a, b, c, s in zip(low, high, cell, spacing, strict=True)]
+    shift = _balance(shape, shape.distance(*grid.world(whole[0], whole[1], whole[2])), width, float(np.prod(cell)))
     out = np.empty(n, np.float32)
     for c, k in enumerate(range(*spans[2])):
-        cover = _cover(grid, shape, i, j, grid.levels(np.array([k]), sub[2]), width)
+        d = shape.distance(*grid.world(i, j, grid.levels(np.array([k]), sub[2]))) - np.float32(shift)
+        cover = np.clip(np.float32(0.5) - d / np.float32(width), 0, 1)
+        cover = np.broadcast_to(cover, (len(i), len(j), sub[2]))
         out[:, :, c] = cover.reshape(n[0], sub[0], n[1], sub[1], sub[2]).mean((1, 3, 4))
-    # A ramp across a curved surface takes in a little more than it leaves out: the same lattice, uncut, says how much.
-    whole = [np.arange(a - 1, b + 1, c / s) for a, b, c, s in zip(low, high, cell, spacing, strict=True)]
-    sampled = float(_cover(grid, shape, whole[0], whole[1], whole[2], width).sum(dtype=np.float64) * np.prod(cell))
-    return view, np.minimum(out * np.float32(shape.volume_mm3 / sampled), 1.0)
+    return view, out
 
 
-def _cover(grid: _Grid, shape: Shape, i: Array, j: Array, k: Array, width: float) -> Array:
-    """Share of small cells inside a shape, by distance."""
-    cover = np.clip(np.float32(0.5) - shape.distance(*grid.world(i, j, k)) / np.float32(width), 0, 1)
-    return np.broadcast_to(cover, (len(i), len(j), len(k)))
+def _balance(shape: Solid, d: Array, width: float, cell: float) -> float:
+    """How far (mm) the border must move for the ramps across it to add up to the exact volume.
+
+    A ramp across a curved surface takes in a little more than it leaves out. `d` are distances on a lattice of cells of
+    `cell` mm3 that holds the whole shape.
+    """
+    shift = 0.0
+    for _ in range(3):
+        ramp = 0.5 - (d - np.float32(shift)) / np.float32(width)
+        sampled = float(np.clip(ramp, 0, 1).sum(dtype=np.float64)) * cell
+        surface = float(np.count_nonzero((ramp > 0) & (ramp < 1))) * cell / width
+        shift += (shape.volume_mm3 - sampled) / max(surface, 1e-9)
+    return shift
 
 
 def blur(hu: Array, geometry: CTGeometry, kernel: Kernel) -> Array:
