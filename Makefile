@@ -14,7 +14,7 @@ help:
 	@echo "make demo   a synthetic patient through the analysis; prints the numbers and where the report is"
 	@echo "make test   all tests (make test-fast leaves out the slow ones)"
 	@echo "make lint   ruff, import-linter, mypy, CMake lists"
-	@echo "make bench  speed and memory beside plain MONAI"
+	@echo "make bench  speed and memory beside plain peers"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -48,6 +48,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python Testing/Benchmarks/bench_lv.py
+	@$(BIN)/python Testing/Benchmarks/bench_calcium.py
 
 cmake: $(STAMP)
 	@$(BIN)/python tools/cmake_lists.py

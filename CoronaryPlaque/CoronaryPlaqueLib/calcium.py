@@ -24,6 +24,7 @@ from .vessels import CORONARY, OTHER, SEGMENTS, SITES
 
 #: Above this the blood itself is as bright as calcium: there is contrast in it.
 CONTRAST_HU = 110.0
+HEADLINE = ("agatston_score", "cac_percentile_mesa", "arterial_age", "cac_drs", "calcium_volume")
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ class CalciumScore:
         """
         loaded = inputs["cardiac_ct"]
         image: Image = loaded.data
-        result = Result(record={"seconds": {}, "headline": ["agatston_score", "cac_percentile_mesa", "arterial_age",
-                                                            "cac_drs", "calcium_volume", "calcium_mass"]})  # fmt: skip
+        headline = [*HEADLINE, *(["calcium_mass"] if parameters.calibration_mg_per_ml_hu else [])]
+        result = Result(record={"seconds": {}, "headline": headline})
         source = str(loaded.record.get("source") or "image file")
         kvp = self._voltage(loaded, parameters)
         if labels is not None:

@@ -73,7 +73,7 @@ def score_rows(scores: Scores, seen: Seen, method: str, source: str, calibration
     for site, part in parts.items():
         reason = seen.why_not(site)
         for name, value in _values(part, scores, calibration).items():
-            if name in _TOTAL_ONLY and site != TOTAL:
+            if site != TOTAL and (name in _TOTAL_ONLY or (name == "calcium_mass" and calibration is None)):
                 continue
             more: dict[str, Any] = {"site": site, "method": _method(name, method, scores), "source": source}
             more["code"] = _CODES.get(name)

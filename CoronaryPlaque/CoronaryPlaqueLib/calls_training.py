@@ -192,8 +192,8 @@ def judge(rows: Sequence[dict[str, Any]], target: str | Path | None = None) -> d
     dict
         ``confusion``: kind of candidate -> counts by called label (LM … other); ``accuracy`` over all candidates,
         ``coronary_accuracy`` of coronary ones (the right artery), ``other_as_coronary`` the share of the others that
-        were called coronary; ``clear_found`` the share of clear coronary calcifications that a candidate holds; ``cut_off``
-        patients whose whole heart was said to be cut off.
+        were called coronary; ``clear_found`` the share of clear coronary calcifications that a candidate
+        holds; ``cut_off`` patients whose whole heart was said to be cut off.
     """
     kept = [r for r in rows if not r["problem"]]
     x = np.concatenate([r["features"] for r in kept])
