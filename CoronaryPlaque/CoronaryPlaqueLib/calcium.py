@@ -14,7 +14,7 @@ from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.image import Array, Image
 from CardioPrecisionLib.measurement import Patient
 
-from . import calling, ct_input, territory
+from . import calling, contrast, ct_input, territory
 from .axial import axial
 from .calcium_norm_rows import norm_rows
 from .calcium_rows import Seen, all_missing, score_rows
@@ -22,8 +22,6 @@ from .candidates import Candidate, find_candidates
 from .scoring import Lesion, Scores, factor_edges, score
 from .vessels import CORONARY, OTHER, SEGMENTS, SITES
 
-#: Above this the blood itself is as bright as calcium: there is contrast in it.
-CONTRAST_HU = 110.0
 HEADLINE = ("agatston_score", "cac_percentile_mesa", "arterial_age", "cac_drs", "calcium_volume")
 
 
@@ -214,8 +212,10 @@ class CalciumScore:
             raise InputError(f"{against} Give a CT without contrast in HU, or your own labels with --vessels.")
         seconds = result.record["seconds"]
         started = time.perf_counter()
+        grid = territory.coarse(image)
+        _refuse_contrast(contrast.bright_body(grid[0]))
         found = territory.find_territories(
-            image,
+            grid,
             device=parameters.device,
             precision=parameters.precision,
             deterministic=parameters.deterministic,
@@ -227,12 +227,7 @@ class CalciumScore:
         problem = territory.coverage_problem(found)
         if problem:
             return problem
-        blood = blood_hu(image, found)
-        if blood is not None and blood > CONTRAST_HU:
-            raise InputError(
-                f"The blood in heart and aorta measures {blood:.0f} HU: this CT was made with contrast. Give one "
-                "without, or your own labels with --vessels."
-            )
+        _refuse_contrast(contrast.blood_hu(grid[0], found))
         started = time.perf_counter()
         progress(0.82, "Looking for calcium")
         candidates = find_candidates(image, found, threshold_hu)
@@ -246,15 +241,12 @@ class CalciumScore:
         return _Labelled(labels, method, Seen(dict.fromkeys(SITES.values())), candidates, calls)
 
 
-def blood_hu(image: Image, found: territory.Territories) -> float | None:
-    """Median HU well inside the heart and the aorta; None where neither is in view."""
-    from scipy import ndimage
-
-    hu, _, _ = territory.coarse(image)
-    inner = ndimage.binary_erosion(found.heart(), iterations=3) | ndimage.binary_erosion(
-        found.probability[5] > 0.5, iterations=2
-    )
-    return float(np.median(hu[inner])) if inner.sum() > 30 else None
+def _refuse_contrast(blood_hu: float | None) -> None:
+    if blood_hu is not None and blood_hu > contrast.CONTRAST_HU:
+        raise InputError(
+            f"The blood measures {blood_hu:.0f} HU: this CT was made with contrast. Give one without, or your own labels "
+            "with --vessels."
+        )
 
 
 def draw(image: Image, candidates: list[Candidate], labels: Array) -> Array:

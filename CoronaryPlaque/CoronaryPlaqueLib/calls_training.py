@@ -16,7 +16,7 @@ from CardioPrecisionLib.image import Array
 from .axial import axial
 from .calling import N_CLASSES, call_features, features_of
 from .candidates import FEATURES, Candidate, find_candidates
-from .territory import coverage_problem, find_territories
+from .territory import coarse, coverage_problem, find_territories
 from .vessels import CORONARY, OTHER, SITES
 
 #: Share of a candidate's voxels that must belong to calcifications for it to be one.
@@ -79,7 +79,7 @@ def measure(given: tuple[str, int]) -> dict[str, Any]:
     torch.set_num_threads(1)
     patient = _patient(generator, seed)
     sample = scan_of(patient, seed)
-    found = find_territories(sample.image, device="cpu", threads=1)
+    found = find_territories(coarse(sample.image), device="cpu", threads=1)
     problem = coverage_problem(found)
     candidates = find_candidates(sample.image, found)
     turned = {

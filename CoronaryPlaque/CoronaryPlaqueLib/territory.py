@@ -71,7 +71,11 @@ class Territories:
         return found
 
 
-def coarse(image: Image, step_mm: float = STEP_MM) -> tuple[Array, Array, Array]:
+#: HU, whether inside the scan, affine: what `coarse` gives.
+Grid = tuple[Array, Array, Array]
+
+
+def coarse(image: Image, step_mm: float = STEP_MM) -> Grid:
     """The image averaged onto a grid along R, A, S.
 
     Returns
@@ -124,7 +128,7 @@ def network_input(hu: Array, inside: Array) -> Array:
 
 
 def find_territories(
-    image: Image,
+    grid: Grid,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -133,6 +137,14 @@ def find_territories(
     progress: Progress = silent,
 ) -> Territories:
     """Run the network on a chest or heart CT.
+
+    Parameters
+    ----------
+    grid : tuple
+        Of `coarse`.
+    device, precision, deterministic, threads
+        See `VolumeEngine`.
+    progress : callable
 
     Raises
     ------
@@ -147,7 +159,7 @@ def find_territories(
     engine = VolumeEngine(
         registry.get_bundle(BUNDLE), device=device, precision=precision, deterministic=deterministic, threads=threads
     )
-    hu, inside, affine = coarse(image)
+    hu, inside, affine = grid
     probability, record = engine.predict(network_input(hu, inside), progress)
     return Territories(probability, affine, inside, record)
 

@@ -8,7 +8,7 @@ import numpy as np
 from CardioPrecisionLib.errors import CardioPrecisionError
 from CardioPrecisionLib.image import read_image, write_nifti
 
-from .territory import find_territories
+from .territory import coarse, find_territories
 
 
 def territories_file(source: str | Path, target: str | Path, device: str = "auto", precision: str = "auto") -> None:
@@ -20,7 +20,7 @@ def territories_file(source: str | Path, target: str | Path, device: str = "auto
         With the one line that a user can act on.
     """
     try:
-        found = find_territories(read_image(source), device=device, precision=precision)
+        found = find_territories(coarse(read_image(source)), device=device, precision=precision)
     except CardioPrecisionError as error:
         raise SystemExit(str(error)) from None
     target = Path(target)
