@@ -83,7 +83,7 @@ def test_the_field_table_holds_together():
         ({"age_years": 300}, "0 to 120"),
         ({"age_years": float("inf")}, "0 to 120"),
         ({"age_years": True}, "a number"),
-        ({"age_years": [50]}, "several values"),
+        ({"age_years": [50]}, "give one value"),
         ({"sbp_mmhg": "12,5"}, "as a point"),
         ({"sbp_mmhg": "=1+1"}, "formula"),
         ({"statin": "maybe"}, "yes, no or unknown"),

@@ -29,7 +29,7 @@ ICD10 = (
 ATC = ("http://www.whocc.no/atc", "http://fhir.de/CodeSystem/bfarm/atc")
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 UCUM = "http://unitsofmeasure.org"
-_USABLE = {"final", "amended", "corrected"}
+_USABLE = ("final", "amended", "corrected")
 #: History that does not go away when the condition is over.
 _STAYS = {"prior_mi", "stroke_tia_te", "prior_ascvd", "vascular_disease", "family_history_cad"}
 _HANDLED = ("Patient", "Observation", "Condition", "MedicationStatement")
@@ -105,11 +105,14 @@ class _Reader:
         if node.get("status") not in _USABLE:
             self.unused["observations that are not final"] += 1
             return
-        day = _day(node.get("effectiveDateTime") or (node.get("effectivePeriod") or {}).get("end"), place)
+        period = _get(node, "effectivePeriod", dict, place) or {}
+        day = _day(node.get("effectiveDateTime") or period.get("end"), place)
         if day:
             self.newest = max(self.newest or day, day)
         parts = [node, *(_get(node, "component", list, place) or [])]
-        used = [self._value(part, day, place) for part in parts if isinstance(part, dict)]
+        if not all(isinstance(part, dict) for part in parts):
+            raise InputError(f"{place}: component has the wrong type for FHIR R4.")
+        used = [self._value(part, day, place) for part in parts]
         if not any(used):
             self.unused["observations of other things"] += 1
 
@@ -137,7 +140,7 @@ class _Reader:
                 f"{where}: the value has the comparator {quantity['comparator']!r}; an exact one is needed."
             )
         unit = quantity.get("code") if quantity.get("system") == UCUM else quantity.get("unit") or quantity.get("code")
-        if f.units and unit not in f.units:
+        if f.units and (not isinstance(unit, str) or unit not in f.units):
             accepted = ", ".join(f.units)
             raise InputError(f"{where}: the unit is {str(unit)[:20]!r}; it is accepted in {accepted} (UCUM).")
         self.put(f.name, make_entry(f, number, place, unit if f.units else None, "Observation"), day, place)

@@ -137,9 +137,12 @@ def record_from_values(values: Mapping[str, Any], place: str, source: str | None
             if extra:
                 raise InputError(f"{place}: {name} has {extra[0]!r}; a value has value, unit, state and source.")
             unit, own_source = raw.get("unit"), raw.get("source", source)
+            for part, text in (("unit", unit), ("source", own_source)):
+                if not isinstance(text, (str, type(None))):
+                    raise InputError(f"{place}: the {part} of {name} must be text.")
             raw = UNKNOWN if raw.get("state") == UNKNOWN else raw.get("value")
-        if isinstance(raw, (list, tuple)):
-            raise InputError(f"{place}: {name} has several values; give one.")
+        if isinstance(raw, (list, tuple, Mapping)):
+            raise InputError(f"{place}: {name} is a list or an object; give one value.")
         if raw is None or (isinstance(raw, str) and not raw.strip()):
             continue
         entries[name] = make_entry(fields()[name], raw, place, unit, own_source)

@@ -105,6 +105,8 @@ class Columns:
         return np.broadcast_to(values, (self.size,)) if values.size != self.size else values
 
     def _of_objects(self, f: Field, raw: Array) -> Array:
+        if raw.dtype.kind == "U" and (values := _few_words(f, raw)) is not None:
+            return values
         cells = raw.tolist()
         known: dict[Any, float] = {}
         bad = set()
@@ -138,6 +140,23 @@ class Columns:
         if f.name in DERIVED and np.isnan(values).any():
             values = np.where(np.isnan(values), DERIVED[f.name](self.number), values)
         return values.view()
+
+
+def _few_words(f: Field, raw: Array, most: int = 8) -> Array | None:
+    """A column of `most` different words or fewer, one pass per word; None where it is not such a column."""
+    values = np.empty(raw.size)
+    left = np.ones(raw.size, bool)
+    for _ in range(most):
+        row = int(left.argmax())
+        if not left[row]:
+            return values
+        value = _value(f, str(raw[row]).strip().lower())
+        if value is None:
+            return None
+        same = raw == raw[row]
+        values[same] = value
+        left &= ~same
+    return None if left.any() else values
 
 
 def _value(f: Field, word: str) -> float | None:

@@ -24,7 +24,7 @@ TITLES = {"cvd": "cardiovascular disease", "ascvd": "ASCVD", "hf": "heart failur
 HORIZONS = {10: 79.0, 30: 59.0}
 MMOL_PER_MG = 0.02586
 #: Rows at a time: a block of terms stays in the cache.
-BLOCK = 16384
+BLOCK = 4096
 
 #: Label of the published table -> term. The age label differs between tables; it begins with "Age, ".
 _TERMS = {
@@ -74,8 +74,8 @@ def coefficients(model: str, years: int) -> tuple[tuple[str, ...], Array]:
     return terms, np.array([[float(row[name]) for row in rows] for name in names])
 
 
-def _term_values(columns: Columns, part: slice) -> dict[str, Array]:
-    """Every term of every model for some rows; unknown and unneeded inputs give 0 (`Need` has judged them)."""
+def _term_values(columns: Columns, part: slice, model: str) -> dict[str, Array]:
+    """Every term of a model for some rows; unknown and unneeded inputs give 0 (`Need` has judged them)."""
 
     def raw(name: str) -> Array:
         return columns.number(name)[part]
@@ -119,6 +119,8 @@ def _term_values(columns: Columns, part: slice) -> dict[str, Array]:
         "age_bmi": age * bmi_high,
         "age_egfr": age * egfr_low,
     }
+    if model == "base":
+        return values
     uacr, hba1c, sdi = raw("uacr_mg_g"), raw("hba1c_pct"), raw("sdi_decile")
     glycated = np.nan_to_num(hba1c - 5.3)
     return values | {
@@ -140,7 +142,7 @@ def _all_outcomes(columns: Columns, model: str, years: int) -> Array:
     risk = np.empty((len(OUTCOMES), columns.size))
     for start in range(0, columns.size, BLOCK):
         part = slice(start, min(start + BLOCK, columns.size))
-        values = _term_values(columns, part)
+        values = _term_values(columns, part, model)
         linear = betas @ np.stack([values[term] for term in terms])
         risk[:, part] = 100.0 / (1.0 + np.exp(-np.where(male[part], linear[1::2], linear[::2])))
     return risk

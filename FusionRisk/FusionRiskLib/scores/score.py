@@ -163,11 +163,14 @@ def _check(columns: Columns, needs: tuple[Need, ...], exclusions: tuple[Exclusio
     outside: list[tuple[Need, Array]] = []
     for bit, need in enumerate(needs):
         values = columns.number(need.field)
+        low, high = _limits(need)
+        whole = fields()[need.field].kind == "integer"
+        if values.size and not whole and values.min() >= low and values.max() <= high:  # false where one is unknown
+            continue
         if need.required:
             missing |= np.isnan(values).astype(np.int64) << bit
-        low, high = _limits(need)
         beyond = (values < low) | (values > high)
-        if fields()[need.field].kind == "integer":
+        if whole:
             beyond |= ~np.isnan(values) & (values != np.rint(values))
         if beyond.any():
             outside.append((need, beyond))
