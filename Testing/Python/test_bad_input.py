@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from CardioPrecisionLib.fronts import cli
 from CardioPrecisionLib.image import write_nifti
 from conftest import oblique_affine
-
-
-def listing(folder: Path):
-    return sorted((str(p.relative_to(folder)), p.stat().st_size if p.is_file() else -1) for p in folder.rglob("*"))
+from refusals import refuse, refuse_locked_folder
 
 
 @pytest.fixture
@@ -24,18 +17,7 @@ def refused(tmp_path, monkeypatch, capfd):
 
     def run(given: Path, *options: str, output: str = "run", code: int = 2) -> str:
         monkeypatch.chdir(tmp_path)
-        before = listing(tmp_path)
-        found = cli.main(["lv-function", str(given), "-o", output, *options])
-        captured = capfd.readouterr()
-        said = [line for line in captured.err.splitlines() if not line.startswith("[")]  # progress, plain
-        assert found == code, captured.err
-        assert len(said) == 1, captured.err
-        assert said[0].startswith("cardioprecision: "), captured.err
-        assert "Traceback" not in captured.err
-        assert "our own fault" not in captured.err
-        assert captured.out == ""
-        assert listing(tmp_path) == before
-        return said[0]
+        return refuse(["lv-function", str(given), "-o", output, *options], tmp_path, capfd, code)
 
     return run
 
@@ -143,47 +125,8 @@ def test_output_that_is_a_file(refused, tmp_path, cine):
     assert "is a file" in refused(cine, output="taken/run")
 
 
-def _without_override() -> None:
-    """Take from root, for what is started next, the right to write where the permissions forbid it."""
-    import ctypes
-
-    pr_capbset_drop, cap_dac_override = 24, 1
-    if ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0):
-        raise OSError("the capability cannot be dropped")
-
-
 def test_unwritable_output_folder(tmp_path, cine):
-    if sys.platform == "win32":
-        pytest.skip("POSIX permissions")
-    root = os.geteuid() == 0
-    if root and sys.platform != "linux":
-        pytest.skip("root may write anywhere here")
-    locked = tmp_path / "locked"
-    locked.mkdir()
-    locked.chmod(0o555)
-    command = [
-        sys.executable,
-        "-m",
-        "CardioPrecisionLib.fronts.cli",
-        "lv-function",
-        str(cine),
-        "-o",
-        str(locked / "run"),
-    ]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-        check=False,
-        timeout=120,
-        preexec_fn=_without_override if root else None,
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("cardioprecision: ")
-    assert "cannot be written (Permission denied)" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not list(locked.iterdir())
+    refuse_locked_folder(["lv-function", str(cine)], tmp_path)
 
 
 @pytest.mark.parametrize(
