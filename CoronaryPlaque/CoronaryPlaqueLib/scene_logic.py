@@ -15,9 +15,9 @@ import numpy as np
 from CardioPrecisionLib import scene as mrml
 from CardioPrecisionLib import scene_tables as tables
 from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Table, silent
-from CardioPrecisionLib.dicom.ct_file import ct_of_image
+from CardioPrecisionLib.dicom.ct_file import ct_of_image, slice_axes
 from CardioPrecisionLib.errors import InputError
-from CardioPrecisionLib.image import Sequence, read_frames, write_nifti
+from CardioPrecisionLib.image import Image, Sequence, read_frames, write_nifti
 from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
 from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
 from CardioPrecisionLib.scene_child import read_json, run_in_folder
@@ -197,18 +197,25 @@ def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: st
     )
     path = folder / "segmentation.nii.gz"
     if path.is_file():
-        image = mrml.image_from_node(input_node)
-        array, affine, _ = read_frames(path)
-        if array.shape != (1, *image.shape) or not np.allclose(affine, image.affine, atol=0.01):
-            raise InputError(
-                f"{path}: the segmentation does not lie on the grid of {input_node.GetName()}; choose the volume that "
-                "was analysed."
-            )
-        result.labels = LabelMap(array.astype(np.uint8, copy=False), image.affine, SEGMENTS)
+        result.labels = _labels_of_run(path, mrml.image_from_node(input_node))
     for name, title in (("vessels", "Calcium by vessel"), ("lesions", "Calcified lesions")):
         if (folder / f"{name}.csv").is_file():
             result.tables.append(_read_table(folder / f"{name}.csv", name, title))
     return add_results(scene, input_node, result, run_id)
+
+
+def _labels_of_run(path: Path, image: Image) -> LabelMap:
+    """The segmentation of a run on the grid of its input, whose slice axis a file reader may have put last."""
+    array, affine, _ = read_frames(path)
+    for axes in ((0, 1, 2), slice_axes(image)):
+        columns = image.affine[:, [*axes, 3]]
+        shape = tuple(image.shape[axis] for axis in axes)
+        if array.shape == (1, *shape) and np.allclose(affine, columns, atol=0.01):
+            back = array.transpose(0, *(1 + np.argsort(axes)))
+            return LabelMap(back.astype(np.uint8, copy=False), image.affine, SEGMENTS)
+    raise InputError(
+        f"{path}: the segmentation does not lie on the grid of the chosen volume; choose the one that was analysed."
+    )
 
 
 def _read_table(path: Path, name: str, title: str) -> Table:
