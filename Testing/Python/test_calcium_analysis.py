@@ -269,6 +269,28 @@ def test_the_segmentation_of_a_run_can_be_relabelled(outcome, files, tmp_path, k
     assert not done.result.record.get("models")
 
 
+# -- command line ------------------------------------------------------------------------------------------------------
+def test_command(files, outcome, tmp_path, capsys):
+    from CardioPrecisionLib.fronts import cli
+
+    given = ["calcium", str(files[0]), "--vessels", str(files[1])]
+    assert cli.main([*given, "-o", str(tmp_path / "json"), "--no-figures", "--race", "white", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    found = {(row["name"], row["site"]): row["value"] for row in document["measurements"]}
+    assert found["agatston_score", "total"] == numbers(outcome)["agatston_score", "total"]
+    assert found["cac_percentile_mesa", None] is not None
+    assert cli.main([*given, "-o", str(tmp_path / "human"), "--no-figures"]) == 0
+    said = capsys.readouterr().out
+    assert "Agatston score" in said
+    assert f"{found['agatston_score', 'total']:.3g}" in said or f"{found['agatston_score', 'total']:.1f}" in said
+    assert cli.main(["calcium", "--help"]) == 0
+    said = capsys.readouterr().out
+    for option in ("--vessels", "--kvp-adapted", "--calibration-mg-per-ml-hu", "--race", "--clinical"):
+        assert option in said, option
+    for option in ("--ed-frame", "--label-scheme"):  # nothing here has frames or schemes
+        assert option not in said, option
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 def test_what_a_run_leaves(outcome):
     names = {p.name for p in outcome.output.iterdir()}
