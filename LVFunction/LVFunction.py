@@ -13,8 +13,6 @@ one.
 
 # ruff: noqa: PT009, UP045
 
-import os
-import shutil
 from typing import Annotated, Optional
 
 import slicer
@@ -29,7 +27,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
 )
 
-SAMPLE_CATEGORY = "CardioPrecision"
 SAMPLE_NAME = "CardioPrecision: synthetic cine short axis"
 
 
@@ -58,20 +55,10 @@ class LVFunction(ScriptedLoadableModule):
 
 
 def registerSampleData():
-    """Offer the synthetic cine in the module Sample Data, where that module is there."""
-    try:
-        from SampleData import SampleDataLogic
-    except ImportError:
-        return
-    SampleDataLogic.registerCustomSampleDataSource(
-        category=SAMPLE_CATEGORY,
-        sampleName=SAMPLE_NAME,
-        # Nothing is downloaded: the images are computed on this computer when the button is clicked.
-        uris="",
-        fileNames="",
-        nodeNames="Synthetic cine short axis",
-        customDownloader=lambda source=None: loadSampleData(),
-    )
+    """Offer the synthetic cine in the module Sample Data."""
+    from CardioPrecisionLib.scene_desktop import register_sample
+
+    register_sample(SAMPLE_NAME, "Synthetic cine short axis", loadSampleData)
 
 
 def loadSampleData():
@@ -117,25 +104,9 @@ class LVFunctionLogic(ScriptedLoadableModuleLogic):
 
         :param torch: whether the model is needed; a reader's own labels do without.
         """
-        import slicer.packaging
+        from CardioPrecisionLib.scene_desktop import ensure_dependencies
 
-        if torch:
-            try:
-                from PyTorchUtils import PyTorchUtilsLogic
-            except ImportError:
-                message = _("Install the extension PyTorch in the Extensions Manager, then restart Slicer.")
-                raise RuntimeError(message) from None
-            if (
-                not PyTorchUtilsLogic.torchInstalled()
-                and PyTorchUtilsLogic().installTorch(askConfirmation=True) is None
-            ):
-                raise RuntimeError(_("PyTorch is needed for the model and was not installed."))
-        path = self.resourcePath("LVFunction_requirements.txt")
-        slicer.packaging.pip_ensure(slicer.packaging.load_requirements(path), requester=_("LV Function"))
-
-    def resourcePath(self, fileName):
-        """A file of this module in Resources."""
-        return os.path.join(os.path.dirname(slicer.util.modulePath("LVFunction")), "Resources", fileName)
+        ensure_dependencies(_("LV Function"), torch)
 
     def process(self, inputNode, labelsNode=None, parameters=None, patient=None, progress=None):
         """Analyse in this process; the application does not respond meanwhile.
@@ -171,11 +142,8 @@ class LVFunctionLogic(ScriptedLoadableModuleLogic):
         :return: LVFunctionLib.scene_logic.SceneResult.
         """
         from CardioPrecisionLib.analysis import silent
+        from CardioPrecisionLib.scene_desktop import child_options
         from LVFunctionLib import scene_logic
-
-        def asked():
-            slicer.app.processEvents()
-            return bool(shouldStop and shouldStop())
 
         return scene_logic.run_in_child(
             slicer.mrmlScene,
@@ -184,9 +152,7 @@ class LVFunctionLogic(ScriptedLoadableModuleLogic):
             parameters=parameters,
             clinical=clinical,
             progress=progress or silent,
-            should_stop=asked,
-            # Inside Slicer sys.executable is the application; its Python with the right library paths is PythonSlicer.
-            python=shutil.which("PythonSlicer"),
+            **child_options(shouldStop),
         )
 
     def removeRun(self, result):

@@ -1,1 +1,1 @@
-"""Coronary arteries on CT. There is no analysis in this package yet; the name is kept for it."""
+"""Coronary arteries on CT: calcium scores by vessel."""

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from CardioPrecisionLib import scene as mrml
@@ -25,6 +25,9 @@ from CardioPrecisionLib.scene_labels import labels_from_node
 
 from .vessels import SEGMENTS
 
+if TYPE_CHECKING:
+    from CardioPrecisionLib.phantom.ct import CTSample
+
 __all__ = [
     "SceneResult",
     "add_results",
@@ -34,6 +37,7 @@ __all__ = [
     "remove_run",
     "run_in_child",
     "run_on_nodes",
+    "sample_scan",
 ]
 
 ROLE = "cardiac_ct"
@@ -236,12 +240,17 @@ def _read_table(path: Path, name: str, title: str) -> Table:
     return Table(name, title, {column: [value(row[column]) for row in rows] for column in names})
 
 
-def add_sample(scene: Any, seed: int = 5) -> Any:
-    """Compute a synthetic patient's CT and add it to the scene as a volume node."""
+def sample_scan(seed: int = 5) -> CTSample:
+    """A synthetic patient's CT with its true labels: heavy calcium, a stent, a man of 66."""
     from CardioPrecisionLib.phantom.ct import random_thorax
 
     patient = random_thorax(seed, calcium="heavy", sex="male", age_years=66)
-    sample = patient.render(patient.geometry("cardiac", matrix=320), seed=seed)
+    return patient.render(patient.geometry("cardiac", matrix=320), seed=seed)
+
+
+def add_sample(scene: Any, seed: int = 5) -> Any:
+    """Compute `sample_scan` and add it to the scene as a volume node."""
+    sample = sample_scan(seed)
     with SceneBatch(scene, uuid.uuid4().hex) as batch:
         node = mrml.image_to_node(batch, sample.image, "Synthetic non-contrast cardiac CT")
         batch.item(node)

@@ -191,7 +191,9 @@ def test_requirements_for_slicer_follow_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     bundled = {"numpy", "scipy", "simpleitk", "pydicom", "highdicom", "torch"}
     wanted = {line for line in project["dependencies"] if re.match(r"[\w-]+", line)[0].lower() not in bundled}
-    lines = (ROOT / "LVFunction/Resources/LVFunction_requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = (
+        (ROOT / "CardioPrecision/Resources/CardioPrecision_requirements.txt").read_text(encoding="utf-8").splitlines()
+    )
     assert {line for line in lines if line and not line.startswith("#")} == wanted
     assert not any("==" in line or "<" in line for line in lines)
 

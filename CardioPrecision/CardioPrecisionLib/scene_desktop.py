@@ -1,0 +1,78 @@
+"""What the module shells share inside 3D Slicer's desktop: missing packages, sample data, a child process.
+
+Unlike the other scene files this one needs the desktop. A shell imports it when something is started.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+SAMPLE_CATEGORY = "CardioPrecision"
+REQUIREMENTS = "CardioPrecision_requirements.txt"
+
+
+def ensure_dependencies(requester: str, torch: bool = True) -> None:
+    """Install what is missing, asking first: torch through the PyTorch extension, the rest by the module's list.
+
+    Parameters
+    ----------
+    requester : str
+        The module as the user knows it.
+    torch : bool
+        Whether the model is needed; a reader's own labels do without.
+
+    Raises
+    ------
+    RuntimeError
+        torch cannot be had; the message is for the user.
+    """
+    import slicer.packaging
+    from slicer.i18n import tr as _
+
+    if torch:
+        try:
+            from PyTorchUtils import PyTorchUtilsLogic
+        except ImportError:
+            message = _("Install the extension PyTorch in the Extensions Manager, then restart Slicer.")
+            raise RuntimeError(message) from None
+        if not PyTorchUtilsLogic.torchInstalled() and PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
+            raise RuntimeError(_("PyTorch is needed for the model and was not installed."))
+    path = Path(slicer.util.modulePath("CardioPrecision")).with_name("Resources") / REQUIREMENTS
+    slicer.packaging.pip_ensure(slicer.packaging.load_requirements(str(path)), requester=requester)
+
+
+def register_sample(name: str, node_name: str, load: Callable[[], Any]) -> None:
+    """Offer a synthetic patient in the module Sample Data, where that module is there.
+
+    Nothing is downloaded: `load` computes the images when the button is clicked.
+    """
+    try:
+        from SampleData import SampleDataLogic
+    except ImportError:
+        return
+    SampleDataLogic.registerCustomSampleDataSource(
+        category=SAMPLE_CATEGORY,
+        sampleName=name,
+        uris="",
+        fileNames="",
+        nodeNames=node_name,
+        customDownloader=lambda source=None: load(),
+    )
+
+
+def child_options(should_stop: Callable[[], bool] | None) -> dict[str, Any]:
+    """Arguments of a ``scene_logic.run_in_child`` that keeps the application alive.
+
+    Inside Slicer ``sys.executable`` is the application; its Python with the right library paths is PythonSlicer.
+    """
+
+    def asked() -> bool:
+        slicer.app.processEvents()
+        return bool(should_stop and should_stop())
+
+    return {"should_stop": asked, "python": shutil.which("PythonSlicer")}
