@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -29,6 +32,7 @@ from CardioPrecisionLib.segfile import read_seg_nrrd, write_seg_nrrd
 from CoronaryPlaqueLib.calcium import CalciumScore
 from CoronaryPlaqueLib.scoring import score
 from CoronaryPlaqueLib.vessels import CORONARY, LAD, LCX, OTHER, RCA, SEGMENTS, SITES
+from PIL import Image as Picture
 from scipy.spatial.transform import Rotation
 
 CORONARY_SITES = tuple(SITES[n] for n in CORONARY)
@@ -334,6 +338,43 @@ def test_report_shows_every_lesion_and_the_percentile(outcome):
     assert "https://" not in html
 
 
+def test_pictures_have_the_lesion_in_the_middle_under_its_outline(outcome):
+    pictures = next(f for f in outcome.result.figures if f.name == "candidates").data.decode()
+    tiles = re.findall(r'<svg viewBox="0 0 (\d+) .*?base64,([^"]+)".*?</svg>', pictures, re.DOTALL)
+    outlines = [re.findall(r'<path d="([^"]+)"', tile) for tile in pictures.split("<svg ")[1:]]
+    assert len(tiles) == len(outlines) > 5
+    for (side, encoded), paths in zip(tiles, outlines, strict=True):
+        picture = np.asarray(Picture.open(io.BytesIO(base64.b64decode(encoded))).convert("L")).astype(float)
+        points = np.concatenate([corners(path) for path in paths]) / int(side)
+        nearest = points[np.linalg.norm(points - 0.5, axis=1).argmin()]
+        assert np.linalg.norm(nearest - 0.5) * 72 < 6  # mm; a rod may bend around its middle
+        # 130 HU in a window from -150 to 350 HU is grey level 143; outlines run around what is brighter.
+        row, column = (np.clip(points[:, ::-1] * picture.shape, 0, np.array(picture.shape) - 1)).astype(int).T
+        around = [picture[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2].max() for r, c in zip(row, column, strict=True)]
+        assert np.median(around) > 120
+
+
+def corners(path):
+    """Corners of an outline of the montage, in tenths of mm, columns first."""
+    out = []
+    for piece in filter(None, path.split("M")):
+        first, steps = piece.rstrip("z").split("l")
+        moves = np.array(steps.split(), float).reshape(-1, 2)
+        out.append(np.cumsum(np.vstack([np.array(first.split(), float), moves]), axis=0))
+    return np.concatenate(out)
+
+
+def test_pictures_are_the_same_however_the_scan_is_stored(tmp_path):
+    base = None
+    for name, copy, labels in list(copies(*solids(1.0, 2.5)))[::11]:
+        write_nifti(tmp_path / f"{name}.nii.gz", copy.array, copy.affine)
+        given = write_labels(tmp_path / f"{name}-labels.nii.gz", labels, copy.affine)
+        done = score_files(tmp_path / f"{name}.nii.gz", given, tmp_path / name, parameters={"figures": True})
+        (figure,) = done.result.figures
+        base = base or figure.data
+        assert figure.data == base, name
+
+
 def test_figures_without_calcium_or_patient(files, tmp_path):
     empty = write_labels(tmp_path / "empty.nii.gz", only())
     done = score_files(write_dicom(tmp_path / "ct", sex=None), empty, tmp_path / "run", parameters={"figures": True})
@@ -388,10 +429,10 @@ def test_flipped_and_permuted_copies_give_identical_scores(tmp_path):
 #: Largest deviation from the upright scan: of the coronary total, and of a single site (two lesions).
 TOLERANCES = [
     # pixel and slice distance, degrees, new voxels, total, site
-    pytest.param(0.6, 0.6, (10, 15, 20), None, 0.06, 0.12, id="oblique, 0.6 mm"),
-    pytest.param(0.6, 0.6, (0, 0, 0), (0.75, 0.9, 0.6), 0.06, 0.12, id="anisotropic, 0.6 mm"),
-    pytest.param(0.6, 3.0, (0, 0, 0), (0.75, 0.9, 3.0), 0.06, 0.15, id="anisotropic, 3 mm"),
-    pytest.param(0.6, 3.0, (10, 15, 0), None, 0.15, 0.35, id="oblique, 3 mm"),
+    pytest.param(0.6, 0.6, (10, 15, 20), None, 0.06, 0.10, id="oblique, 0.6 mm"),
+    pytest.param(0.6, 0.6, (0, 0, 0), (0.75, 0.9, 0.6), 0.06, 0.10, id="anisotropic, 0.6 mm"),
+    pytest.param(0.6, 3.0, (0, 0, 0), (0.75, 0.9, 3.0), 0.06, 0.10, id="anisotropic, 3 mm"),
+    pytest.param(0.6, 3.0, (10, 15, 0), None, 0.20, 0.35, id="oblique, 3 mm"),
 ]
 
 
@@ -415,9 +456,9 @@ def test_an_oblique_scan_of_the_same_body(tmp_path):
     turn = Rotation.from_euler("xyz", (12, -15, 20), degrees=True).as_matrix()
     found = analysed(*solids(0.6, 0.6, turned=turn), tmp_path, "oblique")
     for name in ("agatston_score", "calcium_volume"):
-        assert found[name, "total"] == pytest.approx(base[name, "total"], rel=0.03), name
+        assert found[name, "total"] == pytest.approx(base[name, "total"], rel=0.015), name
         for each in SITES.values():
-            assert found[name, each] == pytest.approx(base[name, each], rel=0.10), (name, each)
+            assert found[name, each] == pytest.approx(base[name, each], rel=0.05), (name, each)
 
 
 def test_labels_on_another_grid_are_moved_by_place(outcome, files, tmp_path):
