@@ -22,6 +22,7 @@ from CardioPrecisionLib.phantom.ct import (
     CTSample,
     Ellipsoid,
     Part,
+    ThoraxPatient,
     random_thorax,
     render,
 )
@@ -35,10 +36,14 @@ QUIET = {"figures": False}
 
 
 @functools.cache
+def patient() -> ThoraxPatient:
+    return random_thorax(SEED, calcium="heavy", age_years=AGE, sex=SEX, stent=False)
+
+
+@functools.cache
 def sample() -> CTSample:
     """A cardiac scan of 3 mm slices, rendered once; the arrays cannot be written to."""
-    patient = random_thorax(SEED, calcium="heavy", age_years=AGE, sex=SEX, stent=False)
-    made = patient.render(patient.geometry("cardiac", matrix=224), seed=SEED)
+    made = patient().render(patient().geometry("cardiac", matrix=224), seed=SEED)
     made.image.array.setflags(write=False)
     made.labels.setflags(write=False)
     return made
