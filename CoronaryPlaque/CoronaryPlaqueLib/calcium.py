@@ -244,8 +244,8 @@ class CalciumScore:
 def _refuse_contrast(blood_hu: float | None) -> None:
     if blood_hu is not None and blood_hu > contrast.CONTRAST_HU:
         raise InputError(
-            f"The blood measures {blood_hu:.0f} HU: this CT was made with contrast. Give one without, or your own labels "
-            "with --vessels."
+            f"The blood measures {blood_hu:.0f} HU: this CT was made with contrast. Give one without, or your own "
+            "labels with --vessels."
         )
 
 
