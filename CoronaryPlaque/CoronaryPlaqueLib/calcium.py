@@ -227,6 +227,8 @@ class CalciumScore:
         problem = territory.coverage_problem(found)
         if problem:
             return problem
+        if near := territory.coverage_warning(found):
+            result.warnings.append(near)
         _refuse_contrast(contrast.blood_hu(grid[0], found))
         started = time.perf_counter()
         progress(0.82, "Looking for calcium")

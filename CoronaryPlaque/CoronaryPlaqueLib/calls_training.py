@@ -43,11 +43,11 @@ def scan_of(patient: Any, seed: int) -> Any:
     from .territory_training import _turn
 
     rng = np.random.default_rng([seed, 55])
-    chest = rng.random() < 0.5
-    thickness, step = [(3.0, 3.0), (2.5, 2.5), (3.0, 1.5), (1.25, 1.25)][int(rng.choice(4, p=[0.55, 0.2, 0.15, 0.1]))]
+    chest = rng.random() < 0.25
+    thickness, step = [(3.0, 3.0), (2.5, 2.5), (3.0, 1.5), (1.25, 1.25)][int(rng.choice(4, p=[0.62, 0.2, 0.1, 0.08]))]
     geometry = patient.geometry(
         "chest" if chest else "cardiac",
-        matrix=int(rng.integers(400, 520)) if chest else int(rng.integers(300, 420)),
+        matrix=int(rng.integers(320, 420)) if chest else int(rng.integers(270, 350)),
         field_mm=float(rng.uniform(320, 400)) if chest else float(rng.uniform(200, 250)),
         thickness_mm=thickness,
         increment_mm=step,

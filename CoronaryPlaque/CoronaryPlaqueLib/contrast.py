@@ -10,9 +10,9 @@ from .territory import STEP_MM, Territories
 
 #: Above this the blood itself is nearly as bright as calcium; without contrast it measures 30 to 60 HU.
 CONTRAST_HU = 110.0
-#: Depth below its surface at which a bright body still counts: bones are thinner than filled chambers and aorta.
-_DEPTH_STEPS = 3
-_LEAST_ML = 12.0
+#: Depth below its surface at which a bright body still counts: bones are thinner than filled chambers.
+_DEPTH_STEPS = 5
+_LEAST_ML = 8.0
 
 
 def bright_body(hu: Array) -> float | None:

@@ -23,8 +23,10 @@ OUTSIDE_HU = -1024
 HEART = 8
 CLASSES = ("elsewhere", "LM", "LAD", "LCX", "RCA", "aorta", "aortic valve", "mitral valve", "heart")
 CHANNELS = 3
-#: Share of its largest cross-section with which a heart may still meet the first or last slice: less is its tip.
-_CUT_SHARE = 0.2
+#: Share of its largest cross-section with which a heart may still meet the last slice above and below: less is its tip.
+#: From `_NEAR_SHARE` on the user is told that the tip may be missing.
+_CUT_SHARE = {"above": 0.4, "below": 0.5}
+_NEAR_SHARE = 0.3
 _LEAST_HEART_ML = 150.0
 
 
@@ -164,22 +166,36 @@ def find_territories(
     return Territories(probability, affine, inside, record)
 
 
+def edge_shares(found: Territories) -> dict[str, float]:
+    """How large the heart still is at the upper and lower end of the scan, as a share of its largest cross-section."""
+    areas = found.heart().sum(axis=(0, 1))
+    levels = np.flatnonzero(found.inside.any(axis=(0, 1)))
+    largest = max(int(areas.max()), 1)
+    return {
+        "above": float(areas[levels[-2:]].min() / largest),
+        "below": float(areas[levels[:2]].min() / largest),
+    }
+
+
 def coverage_problem(found: Territories) -> str | None:
     """Why the heart is not there as a whole, in words; None where it is."""
     heart = found.heart()
-    voxel_ml = STEP_MM**3 / 1000.0
-    if heart.sum() * voxel_ml < _LEAST_HEART_ML:
+    if heart.sum() * STEP_MM**3 / 1000.0 < _LEAST_HEART_ML:
         return "No whole heart was found in the scan."
-    areas = heart.sum(axis=(0, 1))
-    levels = np.flatnonzero(found.inside.any(axis=(0, 1)))
-    largest = areas.max()
-    cut = []
-    if areas[levels[-2] :].max() > _CUT_SHARE * largest:
-        cut.append("above")
-    if areas[: levels[1] + 1].max() > _CUT_SHARE * largest:
-        cut.append("below")
+    cut = [end for end, share in edge_shares(found).items() if share > _CUT_SHARE[end]]
     # Sideways: heart voxels at the edge of the field of view.
     rim = found.inside & ~ndimage.binary_erosion(found.inside, np.ones((3, 3, 1)))
     if (heart & rim).sum() > 0.03 * heart.sum():
         cut.append("at the side")
     return f"The scan cuts the heart off {' and '.join(cut)}." if cut else None
+
+
+def coverage_warning(found: Territories) -> str | None:
+    """What may be missing at an end of the scan although the heart was taken as whole."""
+    near = [end for end, share in edge_shares(found).items() if _NEAR_SHARE < share <= _CUT_SHARE[end]]
+    if not near:
+        return None
+    return (
+        f"The heart reaches the last slice {' and '.join(near)}: its tip may lie outside of the scan, and calcium there "
+        "is not counted."
+    )
