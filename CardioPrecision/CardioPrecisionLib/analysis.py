@@ -171,8 +171,9 @@ class Analysis(Protocol):
     """Every analysis has this shape, so that any front can run any of them.
 
     It may also say ``time_resolved = False`` (its input has no frames), ``labels_option`` (a second name for the option
-    ``--labels``) and ``empty_labels = True`` (a label file without labels is a finding, not a mistake). A field of its `Parameters` with ``metadata={"clinical": NAME}`` takes the entered clinical
-    value of that name where the parameter itself is not given.
+    ``--labels``) and ``empty_labels = True`` (a label file without labels is a finding, not a mistake). A field of its
+    `Parameters` with ``metadata={"clinical": NAME}`` takes the entered clinical value of that name where the parameter
+    itself is not given.
     """
 
     name: ClassVar[str]

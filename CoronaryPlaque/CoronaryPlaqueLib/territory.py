@@ -196,6 +196,6 @@ def coverage_warning(found: Territories) -> str | None:
     if not near:
         return None
     return (
-        f"The heart reaches the last slice {' and '.join(near)}: its tip may lie outside of the scan, and calcium there "
-        "is not counted."
+        f"The heart reaches the last slice {' and '.join(near)}: its tip may lie outside of the scan, and calcium "
+        "there is not counted."
     )

@@ -1,7 +1,7 @@
 """Whole-volume inference by a bundle: class probabilities on a grid that the caller has made.
 
-MONAI's sliding window does the work; a volume that fits its window goes through at once. When memory runs out the window
-shrinks, then the CPU takes over, and the record says so.
+MONAI's sliding window does the work; a volume that fits its window goes through at once. When memory runs out the
+window shrinks, then the CPU takes over, and the record says so.
 """
 
 from __future__ import annotations
