@@ -24,6 +24,7 @@ def labels_from_node(
     input_node: Any | None = None,
     ed_frame: int | None = None,
     es_frame: int | None = None,
+    empty: bool = False,
 ) -> LabelMap:
     """A reader's labels on the grid of `grid`; frames without labels stay empty.
 
@@ -41,6 +42,8 @@ def labels_from_node(
         values.
     ed_frame, es_frame : int, optional
         Frames, counted from 1, that labels without a time axis of their own belong to.
+    empty : bool
+        Whether a node without any label says something (that there is nothing) rather than being a mistake.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def labels_from_node(
     array = np.zeros((grid.n_frames, *grid.shape), np.uint8)
     for number, frame in zip(numbers, frames, strict=True):
         _draw(array[number], frame, parent, grid.affine, segments)
-    if not array.any():
+    if not array.any() and not empty:
         names = ", ".join(segment.name for segment in segments)
         raise InputError(f"{what(node)}: it holds none of the labels that are read here ({names}) inside the image.")
     return LabelMap(array, grid.affine, segments, named)

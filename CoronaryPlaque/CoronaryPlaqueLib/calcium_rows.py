@@ -130,6 +130,7 @@ def all_missing(reason: str, source: str) -> Measurements:
     """The main rows where nothing could be scored at all."""
     rows = Measurements()
     for site in (TOTAL, *SITES.values()):
-        for name in ("agatston_score", "calcium_volume", "calcium_mass", "calcium_lesion_count"):
+        names = ("agatston_score", "calcium_volume", "calcium_lesion_count")
+        for name in (*names, "calcium_mass") if site == TOTAL else names:
             rows.add(Measurement.missing(name, UNITS[name], reason, site=site, source=source, code=_CODES.get(name)))
     return rows

@@ -138,7 +138,7 @@ def run_on_nodes(
 
 def _labels(labels_node: Any, loaded: Loaded) -> LabelMap:
     image = loaded.data
-    return labels_from_node(labels_node, Sequence.from_array(image.array[None], image.affine), SEGMENTS)
+    return labels_from_node(labels_node, Sequence.from_array(image.array[None], image.affine), SEGMENTS, empty=True)
 
 
 # -- child process -----------------------------------------------------------------------------------------------------
