@@ -402,3 +402,12 @@ def test_child_process_on_a_volume_stored_another_way(app, ct):
     )
     assert numbers(done)["agatston_score", "total"] == pytest.approx(score(*ct).total().agatston)
     np.testing.assert_array_equal(voxels(done.segmentation, copy), labels)
+
+
+def test_an_empty_segmentation_says_that_there_is_none(app, ct):
+    image, _ = ct[:2]
+    node = add_ct(app.scene, image)
+    empty = add_labels(app.scene, image, np.zeros(image.shape, np.uint8), node)
+    found = scene_logic.run_on_nodes(app.scene, node, labels_node=empty)
+    assert found.measurements.value("agatston_score", "total") == 0
+    assert any("empty" in text for text in found.warnings)
