@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,23 @@ def scan_of(patient: Any, seed: int) -> Any:
         rotation=_turn(rng.normal(0, 3, 3)),
     )
     kernels: list[Any] = ["soft", "medium", "sharp"]
-    kernel = kernels[int(rng.choice(3, p=[0.45, 0.45, 0.1]))]
-    return patient.render(geometry, noise_hu=float(rng.uniform(8, 26)), kernel=kernel, seed=seed)
+    kernel = kernels[int(rng.choice(3, p=[0.4, 0.4, 0.2]))]
+    # Thin slices are noisier at the same dose.
+    noise = float(rng.uniform(8, 26)) * (1.5 if thickness < 2.0 else 1.0)
+    return patient.render(geometry, noise_hu=noise, kernel=kernel, seed=seed)
+
+
+#: Patients of the first generator from this seed on have a stent: few others have one.
+STENTS_FROM = 2000
 
 
 def _patient(generator: str, seed: int) -> Any:
     from CardioPrecisionLib.phantom import ct
 
-    calcium = "heavy" if seed % 5 == 0 else "random"
-    make: Callable[..., Any] = ct.second_thorax if generator == "second" else ct.random_thorax
-    return make(seed, calcium=calcium)
+    calcium: Any = "heavy" if seed % 5 == 0 else "random"
+    if generator == "second":
+        return ct.second_thorax(seed, calcium=calcium)
+    return ct.random_thorax(seed, calcium=calcium, stent=True if seed >= STENTS_FROM else None)
 
 
 def measure(given: tuple[str, int]) -> dict[str, Any]:
@@ -123,6 +130,10 @@ def measured(folder: str | Path, generator: str, first: int, count: int, workers
     return rows
 
 
+_SITES_AT, _SHARES = FEATURES.index("p sites"), slice(FEATURES.index("share LM"), FEATURES.index("x in heart"))
+_HEART_AT, _PLACE = FEATURES.index("p heart"), slice(FEATURES.index("x in heart"), FEATURES.index("log volume"))
+
+
 class CallTrainer:
     """Trains the classifier's members on measured candidates; what a ``train.yaml`` runs.
 
@@ -150,26 +161,42 @@ class CallTrainer:
         self.x = np.concatenate([r["features"] for r in kept]).astype(np.float32)
         self.y = np.concatenate([r["label"] for r in kept]).astype(np.int64) - 1
 
+    @staticmethod
+    def _less_sure(x: Array, rng: np.random.Generator) -> Array:
+        """Features as the territory network gives them on hearts that it knows less well: less sure, and beside."""
+        x = x.copy()
+        n = len(x)
+        keep = rng.uniform(0.25, 1.0, n).astype(np.float32)
+        x[:, _HEART_AT] += x[:, _SITES_AT] * (1 - keep)
+        x[:, _SITES_AT] *= keep
+        mix = rng.uniform(0.0, 0.45, (n, 1)).astype(np.float32)
+        shares = x[:, _SHARES]
+        x[:, _SHARES] = (1 - mix) * shares + mix * rng.dirichlet(np.ones(shares.shape[1]), n).astype(np.float32)
+        x[:, _PLACE] += rng.normal(0, 0.2, x[:, _PLACE].shape).astype(np.float32)
+        return x
+
     def run(self) -> None:
         """Train every member from its own start and write the files."""
         mean, sd = self.x.mean(0), np.maximum(self.x.std(0), 1e-3)
-        x, y = torch.from_numpy((self.x - mean) / sd), torch.from_numpy(self.y)
+        y = torch.from_numpy(self.y)
         # The square root of the frequency: rare sites count, and the probabilities stay close to what they say.
         counts = np.bincount(self.y, minlength=N_CLASSES)
         weight = torch.from_numpy((np.sqrt(counts.max() / np.maximum(counts, 1))).astype(np.float32))
         self.output.mkdir(parents=True, exist_ok=True)
         for n, network in enumerate(self.networks, 1):
             torch.manual_seed(self.seed + n)
+            rng = np.random.default_rng(self.seed + n)
             for module in network.modules():
                 if isinstance(module, torch.nn.Linear):
                     module.reset_parameters()
-            steps = self.epochs * max(len(x) // 64, 1)
+            steps = self.epochs * max(len(y) // 64, 1)
             optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=0.02)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
             network.train()
             for _ in range(steps):
-                pick = torch.randint(len(x), (64,))
-                noisy = x[pick] + 0.1 * torch.randn(64, x.shape[1])
+                pick = torch.randint(len(y), (64,))
+                varied = (self._less_sure(self.x[pick.numpy()], rng) - mean) / sd
+                noisy = torch.from_numpy(varied) + 0.1 * torch.randn(64, len(mean))
                 loss = F.cross_entropy(network(noisy), y[pick], weight=weight, label_smoothing=0.02)
                 optimizer.zero_grad()
                 loss.backward()

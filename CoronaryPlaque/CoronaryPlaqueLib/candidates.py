@@ -9,7 +9,7 @@ from CardioPrecisionLib.image import Array, Image
 from scipy import ndimage
 
 from .axial import axial
-from .scoring import THIN_MM
+from .scoring import SLICE_MM, THIN_MM
 from .territory import CLASSES, STEP_MM, Territories
 
 #: How far outside of the heart's outline candidates are looked for.
@@ -18,12 +18,15 @@ MARGIN_MM = 9.0
 LEAST_MM3 = 3.0
 LEAST_AREA_MM2 = 1.0
 MAX_CANDIDATES = 400
+#: Standard deviations of the blood in 3 mm averages that a candidate on thin slices must stand out by.
+NOISE_SD = 4.0
 _THROUGH = np.ones((3, 3, 3), bool)
 #: Shell around a candidate in which its surroundings are looked at, in mm from its surface.
 _SHELL_MM = 5.0
 
 FEATURES = (
-    *(f"p {name}" for name in CLASSES),
+    *("p elsewhere", "p heart", "p sites"),
+    *(f"share {name}" for name in CLASSES[1:8]),
     *("x in heart", "y in heart", "z in heart"),
     *("log volume", "max HU", "mean HU", "longest mm", "elongation", "fill"),
     *("fat around", "soft around", "lung around", "dense around", "depth in heart"),
@@ -66,7 +69,8 @@ def _region(found: Territories) -> tuple[Array, Array]:
 def find_candidates(image: Image, found: Territories, threshold_hu: int = 130) -> list[Candidate]:
     """Candidates, the largest first.
 
-    Thin slices are noisy: there a candidate must also reach the threshold in a 3 mm average.
+    Thin slices are noisy: there a candidate must also show in 3 mm averages, with 1 mm² above the threshold and above
+    the noise of the blood.
 
     Parameters
     ----------
@@ -102,16 +106,28 @@ def find_candidates(image: Image, found: Territories, threshold_hu: int = 130) -
     good &= sizes * pixel >= LEAST_AREA_MM2 * (1 - 1e-4)
     good[0] = False
     if stack.spacing[2] < THIN_MM:
-        n = max(round(3.0 / stack.spacing[2]), 1)
+        n = max(round(SLICE_MM / stack.spacing[2]), 1)
         thick = ndimage.uniform_filter1d(hu.astype(np.float32), n, axis=2, mode="nearest")
-        reaches = np.zeros(count + 1, bool)
-        reaches[np.unique(parts[bright & (thick >= threshold_hu)])] = True
-        good &= reaches
+        least = max(float(threshold_hu), _above_noise(thick, stack, lower, depth, coarse_grid))
+        reaches = np.bincount(parts[bright & (thick >= least)], minlength=count + 1)
+        good &= reaches * pixel >= LEAST_AREA_MM2 * (1 - 1e-4)
     chosen = np.flatnonzero(good)
     chosen = chosen[np.argsort(-sizes[chosen], kind="stable")][:MAX_CANDIDATES]
     frame = _heart_frame(found)
     boxes = ndimage.find_objects(parts)
     return [_candidate(stack, hu, parts, int(n), boxes[n - 1], lower, found, depth, frame) for n in chosen]
+
+
+def _above_noise(thick: Array, stack: Image, lower: Array, depth: Array, coarse_grid: Image) -> float:
+    """HU that noise in the heart hardly reaches: its median and `NOISE_SD` robust standard deviations."""
+    centers = np.argwhere(depth > 12.0)
+    index = np.rint(stack.to_index(coarse_grid.to_world(centers))).astype(int) - lower
+    inside = ((index >= 0) & (index < thick.shape)).all(axis=1)
+    values = thick[tuple(index[inside].T)]
+    if values.size < 100:
+        return -np.inf
+    middle = float(np.median(values))
+    return middle + NOISE_SD * 1.4826 * float(np.median(np.abs(values - middle)))
 
 
 def _box(stack: Image, region: Image) -> tuple[Array, Array]:
@@ -170,7 +186,7 @@ def _candidate(
     grid = Image(found.inside, found.affine)
     features = np.array(
         [
-            *probability,
+            *_shares(probability),
             *place,
             np.log10(volume),
             values.max() / 500.0,
@@ -184,6 +200,13 @@ def _candidate(
         np.float32,
     )
     return Candidate(index, center, float(volume), float(values.max()), features)
+
+
+def _shares(probability: Array) -> Array:
+    """Elsewhere, heart, all sites together, and each site's share of them: which one counts even where none is sure."""
+    sites = probability[1:8]
+    total = sites.sum()
+    return np.array([probability[0], probability[8], total, *(sites / (total + 0.02))])
 
 
 def _around(hu: Array, parts: Array, number: int, box: tuple[slice, ...], spacing: Array) -> tuple[float, ...]:

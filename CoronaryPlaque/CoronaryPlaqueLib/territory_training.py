@@ -22,8 +22,10 @@ from .territory import CLASSES, HEART, OUTSIDE_HU, STEP_MM, coarse, network_inpu
 from .vessels import AORTA, AORTIC_VALVE, LAD, LCX, LM, MITRAL_VALVE, RCA
 
 _ARTERIES = {"LM": LM, "LAD": LAD, "LCX": LCX, "RCA": RCA}
-#: How far from its wall an artery's territory reaches, in mm.
-REACH_MM = 5.0
+#: How far from its wall an artery's territory reaches, in mm: wide, so that a place between two arteries belongs to the
+#: nearer one and a heart of another build still finds its arteries. Wide only near the heart's surface.
+REACH_MM = 14.0
+_NEAR_MM, _DEPTH_MM = 5.0, 6.0
 _AORTA = ("ascending", "arch", "descending")
 _AORTA_WALL_MM = 3.0
 
@@ -53,14 +55,20 @@ def territory_labels(patient: Any, affine: Array, shape: tuple[int, int, int]) -
     labels[_ring(world, marks["mitral_center"], marks["apex"], 18.0, 7.0)] = MITRAL_VALVE
     root = np.linalg.norm(world - marks["aortic_root"], axis=1)
     labels[root < 13.0] = AORTIC_VALVE
-    near = np.flatnonzero((sac < REACH_MM + 8.0) & (lumen > -1.5))
+    near = np.flatnonzero((sac < 6.0) & (lumen > -1.5))
     points = np.concatenate([c.points for c in patient.courses])
     radii = np.concatenate([c.radii for c in patient.courses])
     sites = np.concatenate([np.full(len(c.points), _ARTERIES[c.site]) for c in patient.courses])
+    muscle = np.full(len(near), np.inf)
+    for part in patient.parts:
+        if part.kind == "heart":
+            muscle = np.minimum(muscle, _distance(part.shape, world[near]))
     distance, nearest = cKDTree(points).query(world[near], distance_upper_bound=REACH_MM + 6.0)
-    hit = np.isfinite(distance)
-    within = hit.copy()
-    within[hit] = distance[hit] - radii[nearest[hit]] < REACH_MM
+    within = np.isfinite(distance)
+    away = distance[within] - radii[nearest[within]]
+    # Valves and aorta keep what is theirs, but for the arteries themselves.
+    free = (muscle[within] > -_DEPTH_MM) & np.isin(labels[near[within]], (0, HEART))
+    within[within] = (away < _NEAR_MM) | (free & (away < REACH_MM))
     labels[near[within]] = sites[nearest[within]]
     return labels.reshape(shape)
 
@@ -196,13 +204,28 @@ class VolumeSampler:
         turn = _turn(r.normal(0, 5, 3))
         scale = 2.0 ** r.uniform(-0.22, 0.22, 3)
         u = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in size], indexing="ij"), -1)
-        at = (u * scale) @ turn.T + center
+        at = self._turned_heart((u * scale) @ turn.T + center, middle, heart)
         if r.random() < 0.5:
-            coarse_field = torch.from_numpy(r.normal(0, 1.6, (1, 3, 5, 5, 5)))
+            coarse_field = torch.from_numpy(r.normal(0, 2.0, (1, 3, 5, 5, 5)))
             bend = F.interpolate(coarse_field, size=tuple(size), mode="trilinear", align_corners=True)[0]
             at = at + bend.permute(1, 2, 3, 0).numpy()
         norm = 2 * at / (np.array(shape) - 1) - 1
         return torch.from_numpy(norm[..., ::-1].astype(np.float32).copy())[None]
+
+    def _turned_heart(self, at: Array, middle: Array, heart: Array) -> Array:
+        """The heart turned within its chest, less and less outside of it: upright and lying hearts."""
+        r = self.rng
+        if not len(heart) or r.random() < 0.3:
+            return at
+        vector = r.normal(0, np.deg2rad(11.0), 3)
+        angle = float(np.linalg.norm(vector))
+        axis = vector / angle
+        away = at - middle
+        size = np.linalg.norm(away, axis=-1, keepdims=True) * STEP_MM
+        part = angle * np.clip((105.0 - size) / 45.0, 0.0, 1.0)
+        along = (away @ axis)[..., None] * axis
+        turned = away * np.cos(part) + np.cross(axis, away) * np.sin(part) + along * (1 - np.cos(part))
+        return middle + turned
 
     def _fluid(self, hu: Array) -> Array:
         """Pleural fluid or collapse: the lower back part of one lung as bright as soft tissue."""
