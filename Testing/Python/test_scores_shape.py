@@ -227,3 +227,17 @@ def test_never_a_value_without_its_state(age, chol, sbp, sex, unknown):
         result = score.evaluate(columns)
         assert np.isfinite(result.values[0]) == (result.state[0] == "measured")
         assert (result.reason[0] is not None) or result.state[0] == "measured"
+
+
+def test_calcium_in_context():
+    data = {
+        "cac_agatston": [0, 30, 30],
+        "age_years": [55, 55, 55],
+        "sex": "female",
+        "race": ["white", "white", "other"],
+    }
+    ages = scores()["arterial_age"].evaluate(data)
+    assert ages.values.tolist() == pytest.approx([39.1, 39.1 + 7.25 * math.log(31), 39.1 + 7.25 * math.log(31)])
+    result = scores()["cac_percentile_mesa"].evaluate(data)
+    assert result.state.tolist() == ["not_assessable", "measured", "not_assessable"]
+    assert 50 < result.values[1] < 90

@@ -21,6 +21,7 @@ MODULES = (
     "score2_diabetes",
     "framingham",
     "mesa_chd",
+    "calcium",
     "cad_pretest",
     "cad_consortium",
     "cha2ds2_vasc",
