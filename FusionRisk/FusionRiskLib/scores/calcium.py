@@ -57,6 +57,6 @@ SCORES = (
         needs=(Need("cac_agatston"), Need("age_years", 45, 84.99), Need("sex"), Need("race")),
         formula=percentile,
         caveats=(Caveat(_treated_diabetes, "the reference population had no treated diabetes"),),
-        undefined="the reference gives no percentile: calcium score 0, a score above its table, or a race it did not study",
+        undefined="the reference gives no percentile: score 0, above its table, or a race it did not study",
     ),
 )
