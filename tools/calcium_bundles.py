@@ -66,7 +66,7 @@ def calls() -> None:
             f"**{100 * stored['accuracy']:.1f} %** called rightly; of {stored['coronary']} coronary ones "
             f"{100 * stored['coronary_accuracy']:.1f} % in the right artery, and "
             f"{100 * stored['other_as_coronary']:.1f} % of the others called coronary.\n\n"
-            + _table(["truth \\\\ called", *names], rows),
+            + _table(["truth / called", *names], rows),
         )
         _metadata(CALLS, {}, {"accuracy": stored["accuracy"], "coronary_accuracy": stored["coronary_accuracy"]})
 
