@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .context import Flag
@@ -11,6 +12,10 @@ from .scope import Scope, converted, ends
 from .tokens import Number, Token
 
 RULE = "calcium score"
+#: Agatston scores have two decimals at most, and "1.204" is how much of Europe writes 1204.
+AMBIGUOUS = "ambiguous: the point may part thousands or decimals"
+#: So many unknown words may stand between name and number.
+STRANGE = 1
 RULE_PERCENTILE = "calcium percentile"
 _SITES = ("vessel", "total", "graft", "branch", "other_vessel")
 
@@ -64,13 +69,17 @@ def _scores(scope: Scope, start: int, site: str | None) -> Iterator[Finding]:
     tokens = scope.tokens
     named = site
     seen: set[tuple[str, bool]] = set()
+    strange = 0
     for i in range(start, len(tokens)):
         token = tokens[i]
         if token.cat == "calcium_site" or (token.cat in ("vessel", "total")):
-            named = str(token.value)
+            named, strange = str(token.value), 0
         elif token.cat in ("graft", "branch", "other_vessel") or token.text in ("aorta", "thoracic", "aortic"):
             named = "-"
         elif token.cat in ("stenosis", "cad", "plaque") or _other_quantity(token):
+            break
+        strange += token.cat == "word"
+        if strange > STRANGE:
             break
         if token.cat not in ("num", "old", "zero") or i in scope.used or named == "-":
             continue
@@ -84,8 +93,12 @@ def _scores(scope: Scope, start: int, site: str | None) -> Iterator[Finding]:
         if key in seen:
             continue
         seen.add(key)
+        strange = 0
         scope.used.add(i)
         credible = all(v is None or 0 <= v <= 20000 for v in (score.value, score.low, score.high))
+        note = None if credible else "outside the credible range 0 to 20000"
+        if token.cat == "num" and re.fullmatch(r"\d{1,3}\.\d{3}", token.text):
+            note = AMBIGUOUS
         yield scope.finding(
             "agatston_score",
             score.value,
@@ -95,7 +108,7 @@ def _scores(scope: Scope, start: int, site: str | None) -> Iterator[Finding]:
             i + 1,
             RULE,
             site=where,
-            note=None if credible else "outside the credible range 0 to 20000",
+            note=note,
             **ends(score),
         )
         if where != "total":

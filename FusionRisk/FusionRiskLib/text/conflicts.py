@@ -11,6 +11,10 @@ from .finding import Finding, Status
 _SEVERAL = frozenset({"coronary_plaque", "high_risk_plaque", "scar", "wall_motion"})
 
 
+#: Notes of findings that state no value to compare.
+NO_VALUE = ("not measured", "no degree given", "not assessable")
+
+
 def interval(finding: Finding) -> tuple[float, float] | None:
     """What a finding allows, as an interval; None for words. A plain number is as exact as its digits."""
     if finding.low is not None or finding.high is not None:
@@ -48,7 +52,7 @@ def conflicting(found: Sequence[Finding]) -> list[bool]:
     marks = [False] * len(found)
     groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
     for i, finding in enumerate(found):
-        if finding.current and finding.status is not Status.UNCERTAIN and finding.note is None:
+        if finding.current and finding.status is not Status.UNCERTAIN and finding.note not in NO_VALUE:
             groups[(finding.kind, finding.site)].append(i)
     for members in groups.values():
         if len(members) < 2:

@@ -7,14 +7,13 @@ The idea (cue words with a scope that ends at other words) is that of NegEx and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntFlag
 
 from .finding import Status
 from .tokens import Token
 
 
-class Flag(IntFlag):
-    """What reaches a token."""
+class Flag:
+    """What reaches a token, as bits of a plain int (an IntFlag is ten times slower, and every token is asked)."""
 
     NONE = 0
     NEGATED = 1
@@ -44,7 +43,7 @@ _BACKWARD = {"negation_after": Flag.NEGATED, "uncertain_after": Flag.UNCERTAIN, 
 REACH_BACK = 12
 
 
-def flags_of(tokens: Sequence[Token]) -> list[Flag]:
+def flags_of(tokens: Sequence[Token]) -> list[int]:
     """For every token of one sentence the flags that reach it."""
     flags = [Flag.NONE] * len(tokens)
     for i, token in enumerate(tokens):
@@ -62,7 +61,7 @@ def flags_of(tokens: Sequence[Token]) -> list[Flag]:
     return flags
 
 
-def _forward(tokens: Sequence[Token], i: int, flags: list[Flag], flag: Flag) -> bool:
+def _forward(tokens: Sequence[Token], i: int, flags: list[int], flag: int) -> bool:
     """Set `flag` after the cue `i`; whether it met anything but small words."""
     short = tokens[i].cat == "history_short"
     concept_seen = met = False
@@ -100,7 +99,7 @@ def _from_before(tokens: Sequence[Token], i: int, j: int) -> bool:
     return any(token.cat == "from" for token in tokens[max(0, i - 2) : j]) and tokens[j - 1].cat == "num"
 
 
-def _comma_ends(tokens: Sequence[Token], i: int, j: int, flag: Flag, concept_seen: bool) -> bool:
+def _comma_ends(tokens: Sequence[Token], i: int, j: int, flag: int, concept_seen: bool) -> bool:
     if flag in (Flag.HISTORY, Flag.HYPOTHETICAL, Flag.REFERENCE):
         return True
     if flag is Flag.FAMILY:
@@ -119,7 +118,7 @@ def _new_statement(tokens: Sequence[Token], j: int) -> bool:
     return False
 
 
-def _backward(tokens: Sequence[Token], i: int, flags: list[Flag], flag: Flag, *, commas: bool) -> None:
+def _backward(tokens: Sequence[Token], i: int, flags: list[int], flag: int, *, commas: bool) -> None:
     """Set `flag` before the cue `i`, back to the clause's beginning; over commas that part the items of a list."""
     depth = 0
     for j in range(i - 1, max(-1, i - 1 - REACH_BACK), -1):
@@ -137,7 +136,7 @@ def _backward(tokens: Sequence[Token], i: int, flags: list[Flag], flag: Flag, *,
         flags[j] |= flag
 
 
-def _date(tokens: Sequence[Token], i: int, flags: list[Flag]) -> None:
+def _date(tokens: Sequence[Token], i: int, flags: list[int]) -> None:
     """A year or a date beside a value makes it an earlier one; the date of an examination that is told does not."""
     before = tokens[i - 1] if i else None
     if before is None or not (before.text in ("in", "on", "from", "since", "dated", "of") or before.text == "("):
@@ -158,14 +157,14 @@ def _no_verb_between(tokens: Sequence[Token], i: int) -> bool:
     return not any(t.text in ("performed", "acquired", "obtained", "done", "ct", "mri", "scan") for t in tokens[:i])
 
 
-def _over_commas(tokens: Sequence[Token], i: int, flags: list[Flag]) -> None:
+def _over_commas(tokens: Sequence[Token], i: int, flags: list[int]) -> None:
     for j in range(i + 1, len(tokens)):
         if tokens[j].cat in ("stop", "now") or tokens[j].text == ";":
             return
         flags[j] |= Flag.HISTORY
 
 
-def status_of(flag: Flag, section: str, *, number: bool = False) -> Status | None:
+def status_of(flag: int, section: str, *, number: bool = False) -> Status | None:
     """The status that flags and section give; None where a report states nothing (conditions, normal ranges).
 
     `number`: the value is a number, which a "no" before it does not take away ("no change of EF, 55 %").

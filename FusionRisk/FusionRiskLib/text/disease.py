@@ -108,7 +108,7 @@ def _grade(scope: Scope, i: int) -> int | None:
             return None
         if token.cat == "grade" and j not in scope.used:
             joined = any(t.cat == "is" or t.text in (":", ",", "(", "-", "=") for t in tokens[i + 1 : j])
-            follows = any(t.cat in _LESIONS for t in tokens[j + 1 : j + 3])
+            follows = j + 1 < len(tokens) and tokens[j + 1].cat in (*_LESIONS, "valve")
             return j if joined and not follows else None
     return None
 
@@ -156,7 +156,7 @@ def wall_motion(scope: Scope) -> Iterator[Finding]:
 
 
 def _at_walls(scope: Scope, kind: str, value: str | None, status: Status, i: int, rule: str) -> Iterator[Finding]:
-    sites: Sequence[str | None] = sites_for(scope.tokens, scope.walls, i, i + 1, None, False)
+    sites: Sequence[str | None] = sites_for(scope.tokens, scope.walls, i, i + 1, None, None)
     if sites == (None,) and kind == "wall_motion" and value:
         near = scope.tokens[max(0, i - 2) : i + 3]
         sites = ("global",) if any(t.cat == "global" for t in near) else sites

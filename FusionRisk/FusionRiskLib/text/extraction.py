@@ -24,7 +24,18 @@ from .tokens import Token, fold, tokens_of
 MAX_CHARACTERS = 10_000_000
 #: Rules in the order in which they take tokens.
 RULES = (cad_rads, quantities, calcium, valves, stenoses, plaques, scars, wall_motion, single)
-_TRIGGERS = CONCEPTS | {"cad", "num", "normal", "grade", "nonobstructive", "unmeasured"}
+#: A sentence without any of these says nothing that is looked for.
+_TRIGGERS = CONCEPTS | {
+    "cad",
+    "nonobstructive",
+    "vessel",
+    "branch",
+    "graft",
+    "segment_word",
+    "position",
+    "chamber",
+    "valve",
+}
 
 
 def extract(text: str) -> list[Finding]:
@@ -60,15 +71,17 @@ def extract(text: str) -> list[Finding]:
         own = tokens[bisect_left(starts, sentence.start) : bisect_left(starts, sentence.end)]
         if sentence.section != carried.section or sentence.new_section:
             carried = Carried(section=sentence.section, calcium_table="calcium" in text[: sentence.start][-40:].lower())
-        if not own:
-            continue
+        if (
+            _TRIGGERS.isdisjoint([token.cat for token in own])
+            and "percentile" not in folded[sentence.start : sentence.end]
+        ):
+            carried.calcium_table &= not own or own[0].cat == "total"
+            if not carried.calcium_table:
+                continue
         scope = Scope(text, own, sentence, carried)
         _labels(scope, folded)
-        if not scope.cats.isdisjoint(_TRIGGERS):
-            for rule in RULES:
-                found += rule(scope)
-        else:
-            carried.calcium_table = False
+        for rule in RULES:
+            found += rule(scope)
         _remember(scope)
     found.sort(key=lambda finding: (finding.start, finding.end))
     marks = conflicting(found)
@@ -82,7 +95,7 @@ def extract(text: str) -> list[Finding]:
 def _label_tokens(tokens: Sequence[Token], folded: str) -> Iterator[Token]:
     """Places that head a sentence: "LAD: …", "RIGHT VENTRICLE" alone, "Mitral valve - …"."""
     for i, token in enumerate(tokens[:4]):
-        if token.cat in ("vessel", "chamber", "valve") and token.value != "valves":
+        if token.cat in ("vessel", "branch", "graft", "chamber", "valve") and token.value != "valves":
             following = tokens[i + 1] if i + 1 < len(tokens) else None
             alone = following is None and i == 0
             dash = following is not None and following.text == "-" and folded[following.start - 1] == " "
@@ -96,7 +109,7 @@ def _labels(scope: Scope, folded: str) -> None:
     carried = scope.carried
     for token in _label_tokens(scope.tokens, folded):
         carried.vessel = token.value if token.cat == "vessel" else None
-        carried.labelled = token.cat == "vessel"
+        carried.label = token.value if token.cat in ("vessel", "branch", "graft") else None
         carried.chamber = token.value if token.cat == "chamber" else None
         carried.valve = token.value.removesuffix("_bare") if token.cat == "valve" else None
         return
@@ -109,7 +122,7 @@ def _remember(scope: Scope) -> None:
     if valves:
         carried.valve = valves[-1]
     vessels = [mention.vessel for mention in scope.coronary if mention.vessel]
-    if vessels and not (carried.labelled and vessels[-1] == carried.vessel):
-        carried.vessel, carried.labelled = vessels[-1], False
+    if vessels and vessels[-1] != carried.vessel:
+        carried.vessel, carried.label = vessels[-1], None
     if scope.coronary:
         carried.valve = None

@@ -84,6 +84,8 @@ def _why_none(group: list[Finding]) -> tuple[State, str]:
         return State.NOT_ASSESSABLE, "the report says that it was not measured"
     if first.note == "no degree given":
         return State.NOT_ASSESSABLE, "the report names it and gives no degree"
+    if first.note is not None and first.note.startswith("ambiguous"):
+        return State.NOT_ASSESSABLE, f"{_words(first)} is {first.note}"
     return State.OUT_OF_RANGE, f"{_words(first)} is {first.note}"
 
 
@@ -110,6 +112,8 @@ def _entered(name: str, unit: str, site: str | None, finding: Finding) -> Measur
         reason = f"the report gives a bound ({_words(finding)}); the value is the middle of what it allows"
     elif value is None:
         said = f"the report gives only a bound: {_words(finding)}"
+        if finding.status is Status.ABSENT and high is not None:
+            said = f"the report excludes only {high:g} {unit} and more"
         return Measurement.missing(name, unit, said, site=site, method=method)
     elif low is not None and high is not None:
         stated = f"the word “{finding.text}” for {low:g}-{high:g} %" if finding.word else f"a range ({finding.text})"

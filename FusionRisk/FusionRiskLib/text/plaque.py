@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .finding import Finding, Status
 from .scope import Scope
@@ -34,7 +35,7 @@ def plaques(scope: Scope) -> Iterator[Finding]:
         if kind is None or status is None or i in scope.used:
             continue
         carried = scope.carried
-        sites = sites_for(tokens, scope.coronary, i, i + 1, carried.vessel, carried.labelled)
+        sites = sites_for(tokens, scope.coronary, i, i + 1, carried.vessel, carried.label)
         for site in sites:
             yield scope.finding(kind, value, "1", status, i, i + 1, RULE_PLAQUE, site=site)
 
@@ -48,10 +49,13 @@ def _names_a_score(scope: Scope, i: int) -> bool:
 def cad_rads(scope: Scope) -> Iterator[Finding]:
     """CAD-RADS category with modifiers, and the plaque burden P1 to P4 (Cury 2022, JCCT 16:536)."""
     for i, token in enumerate(scope.tokens):
-        status = scope.status(i, number=True)
+        alone = token.cat == "word" and re.fullmatch(r"p[0-4]", token.text) and _speaks_of_burden(scope)
+        status = scope.status(i, number=True) if alone or token.cat == "cad" else None
         if status is None:
             continue
         if token.cat == "cad":
+            if re.match(r"\s?(?:-|to\b)\s?\d", scope.text[token.end : token.end + 6]):
+                status = Status.UNCERTAIN  # "CAD-RADS 1-2" is no category
             first, *rest = (part.strip() for part in re.split(r"[/,]", token.text.upper()))
             burden = [part for part in rest if re.fullmatch(r"P[0-4]", part)]
             modifiers = tuple(part for part in rest if part not in burden)
@@ -61,13 +65,11 @@ def cad_rads(scope: Scope) -> Iterator[Finding]:
             yield found
             if burden:
                 yield _burden(scope, i, burden[0], status, found)
-        elif re.fullmatch(r"p[0-4]", token.text) and _speaks_of_burden(scope):
+        else:
             yield scope.finding("plaque_burden_grade", token.text.upper(), "1", status, i, i + 1, RULE_CADRADS)
 
 
 def _burden(scope: Scope, i: int, grade: str, status: Status, whole: Finding) -> Finding:
-    from dataclasses import replace
-
     start = whole.start + whole.text.upper().index(grade)
     return replace(
         whole,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .finding import Finding, Status
 from .lexicon import Quantity
 from .scope import Scope, converted, ends
+from .sites import sites_for
 from .tokens import Number, Token
 
 RULE = "quantity"
@@ -193,10 +194,20 @@ def _finding(scope: Scope, quantity: Quantity, fitted: _Fitted, status: Status, 
         j + 1,
         RULE,
         lead=1 if minus else 0,
-        site=quantity.site,
+        site=_site(scope, quantity, concept, j),
         note=None if fitted.credible else f"outside the credible range {quantity.low:g} to {quantity.high:g}",
         **ends(fitted.number),
     )
+
+
+def _site(scope: Scope, quantity: Quantity, concept: int, j: int) -> str | None:
+    """Of FFR the place in the arteries; of others what the lexicon says."""
+    if quantity.kind != "ffr_ct":
+        return quantity.site
+    carried = scope.carried
+    return sites_for(scope.tokens, scope.coronary, min(concept, j), max(concept, j) + 1, carried.vessel, carried.label)[
+        0
+    ]
 
 
 def _chambered(scope: Scope, kind: str, concept: int, j: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .context import Flag, flags_of, status_of
+from .context import flags_of, status_of
 from .finding import NOT_CURRENT, Finding, Status
 from .numbers import joined
 from .sentences import Sentence
@@ -21,7 +21,7 @@ class Carried:
 
     section: str = ""
     vessel: str | None = None
-    labelled: bool = False
+    label: str | None = None
     chamber: str | None = None
     valve: str | None = None
     calcium_table: bool = False
@@ -59,7 +59,7 @@ class Scope:
         return token
 
     @cached_property
-    def flags(self) -> list[Flag]:
+    def flags(self) -> list[int]:
         return flags_of(self.tokens)
 
     @cached_property

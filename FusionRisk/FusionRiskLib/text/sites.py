@@ -90,7 +90,7 @@ def coronary(tokens: Sequence[Token]) -> list[Mention]:
                 found.append(Mention(i, stop, sites))
                 i = stop
                 continue
-        if token.cat in _PLACES and not _is_wall(tokens, i):
+        if token.cat in _PLACES and not _is_wall(tokens, i) and not _is_direction(tokens, i):
             found.append(_chain(tokens, i))
             i = found[-1].stop
             continue
@@ -109,6 +109,11 @@ def _is_wall(tokens: Sequence[Token], i: int) -> bool:
         if cat not in ("position", "and", "to", "vessel_glue"):
             return False
     return False
+
+
+def _is_direction(tokens: Sequence[Token], i: int) -> bool:
+    """ "distal to the lesion": no part of a vessel."""
+    return tokens[i].cat == "position" and [t.cat for t in tokens[i + 1 : i + 3]] == ["to", "filler"]
 
 
 def _chain(tokens: Sequence[Token], i: int) -> Mention:
@@ -248,13 +253,13 @@ def _wall(tokens: Sequence[Token], i: int) -> Mention:
 
 
 def sites_for(
-    tokens: Sequence[Token], mentions: Sequence[Mention], first: int, stop: int, vessel: str | None, label: bool
+    tokens: Sequence[Token], mentions: Sequence[Mention], first: int, stop: int, vessel: str | None, label: str | None
 ) -> tuple[str | None, ...]:
     """The sites of a statement that spans the tokens `first` up to `stop`.
 
     A place that follows with a preposition ("stenosis of the LAD") wins, then the nearest before it, then one right
-    behind it. Positions alone take their vessel from before, or from `vessel` (a label or an earlier sentence);
-    `label`: that one also holds for statements without any place.
+    behind it. Positions alone take their vessel from before, or from `vessel` (an earlier sentence); `label` is the
+    site that heads the paragraph, and holds for statements without any place.
     """
     behind = next((m for m in mentions if m.first >= stop), None)
     before = next((m for m in reversed(mentions) if m.stop <= first), None)
@@ -269,13 +274,13 @@ def sites_for(
     elif behind is not None and before is None and not _parted(tokens, stop, behind.first):
         chosen = behind
     if chosen is None:
-        return (vessel,) if label else (None,)
+        return (label,)
     if not chosen.partial:
         return chosen.sites
-    named = [m for m in mentions if m.vessel and m.stop <= chosen.first]
+    named = [m for m in mentions if not m.partial and m.stop <= chosen.first]
     owner = named[-1].vessel if named else vessel
     if owner is None:
-        return (None,)
+        return named[-1].sites if named else (label,)
     return tuple(dict.fromkeys(place(owner, position) for position in chosen.sites))
 
 

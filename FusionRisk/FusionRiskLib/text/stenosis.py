@@ -6,12 +6,12 @@ severe 70-99 %, occluded 100 %.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .finding import Finding, Status
 from .scope import Scope, ends
 from .sites import Mention, place, sites_for
-from .tokens import Number
+from .tokens import Number, Token
 
 RULE = "stenosis"
 KIND = "diameter_stenosis"
@@ -42,6 +42,7 @@ def stenoses(scope: Scope) -> Iterator[Finding]:
             yield from _core(scope, i)
     if scope.coronary:
         yield from _bare(scope)
+        yield from _again(scope)
 
 
 def _not_coronary(scope: Scope) -> bool:
@@ -49,12 +50,12 @@ def _not_coronary(scope: Scope) -> bool:
     if scope.coronary or any("coronary" in token.text for token in scope.tokens):
         return False
     return scope.any("valve", "valve_lesion", "other_vessel") or (
-        scope.carried.valve is not None and not scope.carried.labelled
+        scope.carried.valve is not None and scope.carried.label is None
     )
 
 
 def _sites(scope: Scope, first: int, stop: int) -> tuple[str | None, ...]:
-    return sites_for(scope.tokens, scope.coronary, first, stop, scope.carried.vessel, scope.carried.labelled)
+    return sites_for(scope.tokens, scope.coronary, first, stop, scope.carried.vessel, scope.carried.label)
 
 
 def _each(
@@ -79,7 +80,7 @@ def _core(scope: Scope, i: int) -> Iterator[Finding]:
     if status is None:
         return
     weak = token.value == "weak"
-    if weak and status is not Status.ABSENT and not scope.coronary and not scope.carried.labelled:
+    if weak and status is not Status.ABSENT and not scope.coronary and scope.carried.label is None:
         return
     degree = _degree(scope, i)
     if status is Status.ABSENT:
@@ -136,9 +137,16 @@ def _degree(scope: Scope, i: int) -> int | None:
     if number is not None:
         return number
     ahead = _ahead(scope, i)
-    if grade is not None and ahead is not None and tokens[ahead].cat == "num" and tokens[ahead - 1].text == "(":
+    if grade is not None and ahead is not None and tokens[ahead].cat == "num" and _in_brackets(tokens, i, ahead):
         return ahead
     return grade if grade is not None else ahead
+
+
+def _in_brackets(tokens: Sequence[Token], i: int, j: int) -> bool:
+    """Whether a bracket opens between `i` and `j` and nothing but a comparator stands in it before `j`."""
+    while j - 1 > i and tokens[j - 1].cat == "comparator":
+        j -= 1
+    return tokens[j - 1].text == "("
 
 
 def _ahead(scope: Scope, i: int) -> int | None:
@@ -179,7 +187,7 @@ def _absent(scope: Scope, i: int, weak: bool) -> Iterator[Finding]:
             scope.used.add(j)
         elif tokens[j].cat in _CORES or tokens[j].text in (",", ";"):
             break
-    if weak and not words and not scope.coronary and not scope.carried.labelled:
+    if weak and not words and not scope.coronary and scope.carried.label is None:
         return
     lows = [GRADES[word][0] for word in words if word in GRADES]
     if bound is None and lows and not words & {"minimal", "mild", "minimal_to_mild", "mild_to_moderate"}:
@@ -194,6 +202,39 @@ def _absent(scope: Scope, i: int, weak: bool) -> Iterator[Finding]:
 def _limit(number: Number) -> float | None:
     """What a number in "no stenosis > 50 %" excludes: everything from there on."""
     return next((v for v in (number.low, number.value, number.high) if v is not None), None)
+
+
+def _again(scope: Scope) -> Iterator[Finding]:
+    """The second degree of "25 % stenosis in the proximal segment; 60 % in the mid segment"."""
+    tokens = scope.tokens
+    if "quantity" in scope.cats or not scope.any("stenosis"):
+        return
+    for i, token in enumerate(tokens):
+        if token.cat not in ("num", "old") or token.value.unit != "%" or i in scope.used:
+            continue
+        follows = i + 2 < len(tokens) and tokens[i + 1].cat == "preposition"
+        reached = follows and any(mention.first in (i + 2, i + 3) for mention in scope.coronary)
+        status = scope.status(i, number=True) if reached else None
+        if status is not None:
+            scope.used.add(i)
+            yield from _each(scope, status, (i, i + 1), (i, i + 1), token.value)
+
+
+def _normal_before(scope: Scope, mention: Mention) -> Iterator[Finding]:
+    """ "Normal left main.": only where nothing but the place is called normal."""
+    tokens = scope.tokens
+    j = mention.first - 1
+    while j > 0 and tokens[j].cat == "filler":
+        j -= 1
+    follows = tokens[mention.stop] if mention.stop < len(tokens) else None
+    closed = follows is None or follows.cat in ("punct", "and", "stop") or follows.cat == "negation"
+    if j < 0 or tokens[j].cat != "normal" or j in scope.used or not closed or mention.partial:
+        return
+    status = scope.status(j, number=True)
+    if status is not None:
+        scope.used.add(j)
+        status = Status.ABSENT if status is Status.PRESENT else status
+        yield from _each(scope, status, (j, j + 1), (j, mention.stop), Number(0.0, "%"), "normal")
 
 
 def _shared_word(scope: Scope, mention: Mention) -> Iterator[Finding]:
@@ -231,6 +272,7 @@ def _bare(scope: Scope) -> Iterator[Finding]:
     joints = (":", "-", "=", "(")
     for mention in scope.coronary:
         yield from _shared_word(scope, mention)
+        yield from _normal_before(scope, mention)
         i = mention.stop
         while i < len(tokens) and (
             tokens[i].text in joints or tokens[i].cat in ("is", "filler", "vessel_glue", "segment_word", "comparator")

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from .lexicon import tree
@@ -38,6 +38,7 @@ class Number(NamedTuple):
 _SAME = {
     **dict.fromkeys("\u00a0\u2007\u202f\u2009\u200a\u2002\u2003\u2005\u200b\u200c\u200d\ufeff\u00ad\t", " "),
     **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
+    **dict.fromkeys("™®©", " "),
     **dict.fromkeys("’‘´`′", "'"),
     **dict.fromkeys("％", "%"),
     **dict.fromkeys("：", ":"),
@@ -79,7 +80,7 @@ _UNIT = (
 )
 _MASTER = re.compile(
     rf"""
-    (?P<cadrads>\bcad[\s-]{{0,3}}rads\b(?:\s|tm|™|®|\(r\)|v?\.?2\.0|2022|categor(?:y|ies)|scores?|class(?:ification)?|
+    (?P<cadrads>\bcad[\s-]{{0,3}}rads\b(?:\s|v?\.?2\.0|2022|categor(?:y|ies)|scores?|class(?:ification)?|
         assessment|grade|stenosis|[:=(]|is|was|of|-)*(?P<cad>(?:[0-35n]|4\s?[ab]?)(?![\d%]|\.\d|[a-z]{{2}})
         (?:\s?[/,]\s?(?:p[0-4]|hrp|n|i[+±-]?|s|g|e|v)\b[+±-]?)*))
   | (?P<date>\b\d{{1,2}}(?P<sep>[./-])\d{{1,2}}(?P=sep)\d{{2,4}}\b|\b\d{{4}}-\d\d-\d\d\b|\b\d{{4}}/\d\d/\d\d\b
@@ -127,6 +128,7 @@ def to_float(raw: str) -> float:
     return float(raw.replace(",", "."))
 
 
+@lru_cache(maxsize=4096)
 def _number(raw: str, before: str) -> Number:
     match = _SPLIT.match(raw)
     assert match is not None  # the master expression found a number here
