@@ -78,9 +78,9 @@ def _scores(scope: Scope, start: int, site: str | None) -> Iterator[Finding]:
             named = "-"
         elif token.cat in ("stenosis", "cad", "plaque") or _other_quantity(token):
             break
-        strange += token.cat == "word"
+        strange = 0 if token.cat == "quantity" else strange + (token.cat == "word")
         if strange > STRANGE:
-            break
+            continue
         if token.cat not in ("num", "old", "zero") or i in scope.used or named == "-":
             continue
         number = token.value if token.cat != "zero" else Number(0.0, None)

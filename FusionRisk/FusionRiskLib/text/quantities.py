@@ -76,7 +76,7 @@ def _paired_finding(scope: Scope, concept: int, j: int, unit: str | None) -> Ite
     status = scope.status(j, number=True)
     if fitted is not None and status is not None:
         scope.used.add(j)
-        yield _finding(scope, quantity, fitted, status, concept, j)
+        yield _finding(scope, quantity, fitted, status, concept, j, _site(scope, quantity, concept, j))
 
 
 def _one(scope: Scope, concept: int) -> Iterator[Finding]:
@@ -84,7 +84,7 @@ def _one(scope: Scope, concept: int) -> Iterator[Finding]:
     quantity: Quantity = tokens[concept].value
     if _other_valve(scope, concept, quantity):
         return
-    kinds: set[str] = set()
+    kinds: set[tuple[str, bool, str | None]] = set()
     found = False
     hint = None
     for j in range(concept + 1, min(concept + 1 + REACH, len(tokens))):
@@ -102,13 +102,14 @@ def _one(scope: Scope, concept: int) -> Iterator[Finding]:
             continue
         if status is None:
             continue
-        key = fitted.kind if status is not Status.HISTORICAL else f"{fitted.kind} before"
+        where = _site(scope, quantity, concept, j, found)
+        key = (fitted.kind, status is Status.HISTORICAL, where)
         if key in kinds:
             continue
         kinds.add(key)
         found = True
         scope.used.add(j)
-        yield _finding(scope, quantity, fitted, status, concept, j)
+        yield _finding(scope, quantity, fitted, status, concept, j, where)
     if not found:
         yield from _before(scope, concept, quantity)
 
@@ -124,7 +125,7 @@ def _before(scope: Scope, concept: int, quantity: Quantity) -> Iterator[Finding]
         status = scope.status(j, number=True)
         if fitted is not None and status is not None:
             scope.used.add(j)
-            yield _finding(scope, quantity, fitted, status, concept, j)
+            yield _finding(scope, quantity, fitted, status, concept, j, _site(scope, quantity, concept, j))
         return
     if is_unmeasured(scope, concept) and scope.status(concept) is not None:
         status = Status.ABSENT if scope.current else Status.HISTORICAL
@@ -183,7 +184,9 @@ def _fitted(quantity: Quantity, number: Number) -> _Fitted | None:
     return _Fitted(kind, fitted, credible)
 
 
-def _finding(scope: Scope, quantity: Quantity, fitted: _Fitted, status: Status, concept: int, j: int) -> Finding:
+def _finding(
+    scope: Scope, quantity: Quantity, fitted: _Fitted, status: Status, concept: int, j: int, site: str | None
+) -> Finding:
     minus = fitted.number.negative and quantity.negative
     return scope.finding(
         _chambered(scope, fitted.kind, concept, j),
@@ -194,20 +197,18 @@ def _finding(scope: Scope, quantity: Quantity, fitted: _Fitted, status: Status, 
         j + 1,
         RULE,
         lead=1 if minus else 0,
-        site=_site(scope, quantity, concept, j),
+        site=site,
         note=None if fitted.credible else f"outside the credible range {quantity.low:g} to {quantity.high:g}",
         **ends(fitted.number),
     )
 
 
-def _site(scope: Scope, quantity: Quantity, concept: int, j: int) -> str | None:
-    """Of FFR the place in the arteries; of others what the lexicon says."""
+def _site(scope: Scope, quantity: Quantity, concept: int, j: int, listed: bool = False) -> str | None:
+    """Of FFR the place in the arteries (of a further number of a list the one beside it); else the lexicon's."""
     if quantity.kind != "ffr_ct":
         return quantity.site
-    carried = scope.carried
-    return sites_for(scope.tokens, scope.coronary, min(concept, j), max(concept, j) + 1, carried.vessel, carried.label)[
-        0
-    ]
+    carried, first = scope.carried, j if listed else min(concept, j)
+    return sites_for(scope.tokens, scope.coronary, first, max(concept, j) + 1, carried.vessel, carried.label)[0]
 
 
 def _chambered(scope: Scope, kind: str, concept: int, j: int) -> str:
