@@ -21,7 +21,6 @@ from .vessels import CORONARY, OTHER, SITES
 
 #: Share of a candidate's voxels that must belong to calcifications for it to be one.
 _OWNED = 0.2
-KINDS = ("bone", "noise")  # candidates without a calcification
 
 
 def truth_of(

@@ -22,7 +22,6 @@ OUTSIDE_HU = -1024
 #: Classes of the network. The first values are those of `vessels`; then the heart around them, and all the rest is 0.
 HEART = 8
 CLASSES = ("elsewhere", "LM", "LAD", "LCX", "RCA", "aorta", "aortic valve", "mitral valve", "heart")
-CHANNELS = 3
 #: Share of its largest cross-section with which a heart may still meet the last slice above and below: less is its tip.
 #: From `_NEAR_SHARE` on the user is told that the tip may be missing.
 _CUT_SHARE = {"above": 0.4, "below": 0.5}
