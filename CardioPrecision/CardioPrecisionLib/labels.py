@@ -208,6 +208,10 @@ def _frame_numbers(count: int, source: LabelSource, n_frames: int) -> list[int]:
     where = source.paths[0]
     if count == n_frames:
         return list(range(n_frames))
+    if n_frames == 1:
+        raise InputError(
+            f"{where}: labels for {count} frames or files, but the input is one image; give one label image."
+        )
     if count == 1:
         if len(given) != 1:
             raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from CardioPrecisionLib.errors import InputError
-from CardioPrecisionLib.image import Sequence, write_nifti
+from CardioPrecisionLib.image import Image, Sequence, write_nifti
 from CardioPrecisionLib.labels import LabelSource, read_labels
 from CardioPrecisionLib.measurement import Code
 from CardioPrecisionLib.segfile import write_seg_nrrd
@@ -193,3 +193,13 @@ def test_slicer_segmentation_by_terminology_and_name(tmp_path):
     write_seg_nrrd(path, shuffled, AFFINE, stored[3:])
     with pytest.raises(InputError, match="none of its segments"):
         read(LabelSource((path,)), cine(1))
+
+
+def test_several_label_images_for_one_image(tmp_path):
+    image = Image(np.zeros((6, 5, 4), np.int16), np.diag([1.0, 1.0, 2.0, 1.0]))
+    paths = []
+    for n in (1, 2):
+        paths.append(tmp_path / f"labels{n}.nii.gz")
+        write_nifti(paths[-1], np.full(image.shape, n, np.uint8), image.affine)
+    with pytest.raises(InputError, match="the input is one image; give one label image"):
+        read_labels(LabelSource(tuple(paths)), image, SEGMENTS, SCHEMES)
