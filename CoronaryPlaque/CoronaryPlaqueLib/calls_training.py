@@ -70,7 +70,8 @@ def _patient(generator: str, seed: int) -> Any:
     calcium: Any = "heavy" if seed % 5 == 0 else "random"
     if generator == "second":
         return ct.second_thorax(seed, calcium=calcium)
-    return ct.random_thorax(seed, calcium=calcium, stent=True if seed >= STENTS_FROM else None)
+    stent = True if seed >= STENTS_FROM else None
+    return ct.random_thorax(seed, calcium=calcium, stent=stent, wide=seed % 4 != 0)
 
 
 def measure(given: tuple[str, int]) -> dict[str, Any]:

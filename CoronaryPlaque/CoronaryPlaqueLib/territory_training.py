@@ -96,7 +96,7 @@ def make_case(seed: int) -> tuple[Array, Array, Array]:
     from CardioPrecisionLib.phantom.ct.patients import random_thorax
 
     rng = np.random.default_rng([seed, 77])
-    patient = random_thorax(seed)
+    patient = random_thorax(seed, wide=seed % 4 != 0)
     chest = rng.random() < 0.6
     field = rng.uniform(300, 420) if chest else rng.uniform(190, 270)
     cut = rng.random() < 0.2

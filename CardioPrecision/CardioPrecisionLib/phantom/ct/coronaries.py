@@ -166,6 +166,7 @@ def courses(
     ramus: bool = False,
     calibre: float = 1.0,
     wander_mm: float = 0.0,
+    off_mm: float = 1.2,
     missing: tuple[str, ...] = (),
     rng: np.random.Generator | None = None,
 ) -> tuple[Course, ...]:
@@ -184,6 +185,8 @@ def courses(
     wander_mm : float
         Standard deviation of each tabulated segment about its mean (Dodge's own, 5 to 15 mm, holds between patients
         and includes the size and turn of the heart, which are already in `to_world`).
+    off_mm : float
+        Fat between the lumen and the myocardium.
     """
     rng = rng or np.random.default_rng(0)
     column = {"right": 0, "balanced": 1, "left": 2}[dominance]
@@ -213,13 +216,13 @@ def courses(
             knots.insert(0, np.r_[RIGHT_OSTIUM, knots[0][3]])
         line = curve(np.array(knots))
         points = line[:, :3] @ matrix.T + offset
-        laid = onto(surface, points, line[:, 3] + 1.2)
+        laid = onto(surface, points, line[:, 3] + off_mm)
         # The ostia stay where they are on the aortic wall.
         free = np.clip(np.arange(len(points)) / 6.0, 0, 1)[:, None] if name in ("LM", "RCA") else 1.0
         line[:, :3] = _smoothed(points + free * (laid - points), 8)
         # Where the surface has a crease the laid points may leap: even steps again, and once more onto the surface.
         line = resampled(line, 1.0)
         free = np.clip(np.arange(len(line)) / 6.0, 0, 1)[:, None] if name in ("LM", "RCA") else 1.0
-        points = line[:, :3] + free * (onto(surface, line[:, :3], line[:, 3] + 1.2, 1) - line[:, :3])
+        points = line[:, :3] + free * (onto(surface, line[:, :3], line[:, 3] + off_mm, 1) - line[:, :3])
         made.append(Course(name, site, _smoothed(points, 3), line[:, 3]))
     return tuple(made)

@@ -33,7 +33,11 @@ _CENTER = np.array([0.0, 22.0, -42.0])
 
 @dataclass(frozen=True)
 class HeartShape:
-    """How one heart differs from the average: factors around 1, turns in degrees, thickness in mm."""
+    """How one heart differs from the average: factors around 1, turns in degrees, thickness in mm.
+
+    `build` are factors on the three half-axes of left ventricle, right ventricle, left atrium, right atrium, aortic
+    root and left atrial appendage, in this order.
+    """
 
     size: float = 1.0
     turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -44,6 +48,7 @@ class HeartShape:
     fat_mm: float = 5.0
     groove_mm: float = 18.0
     aorta_mm: float = 16.0
+    build: tuple[tuple[float, float, float], ...] = ((1.0, 1.0, 1.0),) * 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +162,9 @@ def build_heart(shape: HeartShape, left_ostium: Array, arch_top: float, spine_y:
     )
     root = ellipsoid(_ROOT, np.array([17.5, 17.5, 17.0]) * shape.root, _ROOT_AXIS)
     laa = ellipsoid(np.array([-28.0, -4.0, 11.0]), np.array([8.5, 12.0, 7.0]) * shape.atria, np.array([0.0, 0.2, 1.0]))
+    lv, rv, la, ra, root, laa = (
+        replace(c, radii=np.asarray(c.radii) * f) for c, f in zip((lv, rv, la, ra, root, laa), shape.build, strict=True)
+    )
     chambers: tuple[Ellipsoid | Tube, ...] = (lv, rv, rvot, la, ra, root, laa)
     myocardium = SmoothUnion(chambers, 3.0)
     # Fat is thickest over the right ventricle and thin over the left one; an artery with its wall always fits in.

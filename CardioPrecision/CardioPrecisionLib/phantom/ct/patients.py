@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,10 @@ PLAQUES_BY_VESSEL = {
     "LAD": 0.40, "D1": 0.035, "D2": 0.015, "RCA": 0.255, "PDA": 0.015, "PL": 0.01,
     "LCX": 0.145, "M1": 0.02, "M2": 0.01, "ramus": 0.015, "LM": 0.08,
 }  # fmt: skip
+
+
+#: Branches that a patient may lack.
+_OPTIONAL = ("D1", "D2", "M1", "M2", "PL")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +130,7 @@ def random_thorax(
     age_years: float | None = None,
     dominance: str | None = None,
     stent: bool | None = None,
+    wide: bool = False,
 ) -> ThoraxPatient:
     """A patient of generator one; the same for the same arguments.
 
@@ -137,8 +142,12 @@ def random_thorax(
         ``coronary``: in the coronary arteries only, at least one plaque. ``heavy``: everywhere.
     sex, age_years, dominance, stent
         Fixed instead of drawn.
+    wide : bool
+        For training: hearts, arteries and tissue beyond what is usual, plaques evenly over all arteries.
     """
     rng = np.random.default_rng([seed, 1])
+    # Draws of its own, so that the usual patients stay what they are.
+    beyond = np.random.default_rng([seed, 11]) if wide else None
     sex = sex or str(rng.choice(["male", "female"], p=[0.55, 0.45]))
     age = float(age_years if age_years is not None else rng.uniform(40, 88))
     dominance = dominance or str(rng.choice(["right", "balanced", "left"], p=[0.84, 0.07, 0.09]))
@@ -157,6 +166,9 @@ def random_thorax(
         aorta_mm=float(np.clip(rng.normal(15.5 + 0.05 * (age - 60), 1.5), 12.5, 21)),
     )
     ostium = np.array([rng.normal(-15, 4), rng.normal(64, 4), rng.normal(0, 6)])
+    if beyond is not None:
+        heart_shape = _wider(heart_shape, beyond)
+        ostium = ostium + beyond.normal(0, (4.0, 3.0, 4.0))
     heart = build_heart(heart_shape, ostium, arch_top=float(rng.normal(88, 6)), spine_y=0.0)
     front = float(heart.myocardium.box()[1][1]) + heart_shape.fat_mm
     chest = ThoraxShape(
@@ -180,10 +192,12 @@ def random_thorax(
         dominance=dominance,  # type: ignore[arg-type]
         ramus=bool(rng.uniform() < 0.25),
         calibre=float(rng.normal(0.94 if female else 1.0, 0.1)),
-        wander_mm=3.0,
+        wander_mm=3.0 if beyond is None else float(beyond.uniform(2.0, 7.0)),
+        off_mm=1.2 if beyond is None else float(beyond.uniform(0.6, 2.6)),
+        missing=() if beyond is None else tuple(n for n in _OPTIONAL if beyond.uniform() < 0.2),
         rng=rng,
     )
-    bag = _calcium(rng, calcium, age, female, heart, lines, thorax.cartilages, stent)
+    bag = _calcium(rng, calcium, age, female, heart, lines, thorax.cartilages, stent, wide)
     low, _ = heart.myocardium.box()
     landmarks = heart.landmarks | {
         "carina": np.array([3.0, 20.0, 48.0]),
@@ -192,14 +206,40 @@ def random_thorax(
     }
     body = next(p for p in thorax.before if p.kind == "body").shape.box()
     facts = {"body_center": (body[0] + body[1]) / 2, "heart_shape": heart_shape, "thorax_shape": chest}
-    parts = (*thorax.before, *heart.parts(lines), *thorax.after)
+    tissue = heart.parts(lines) if beyond is None else _other_contrast(heart.parts(lines), beyond)
+    parts = (*thorax.before, *tissue, *thorax.after)
     return ThoraxPatient(seed, parts, tuple(bag), lines, landmarks, heart.pericardium, sex, round(age), dominance,
                          None, facts)  # fmt: skip
 
 
+def _wider(shape: HeartShape, rng: np.random.Generator) -> HeartShape:
+    """The same heart turned further, with chambers long or round, in more or less fat."""
+    turn = np.array(shape.turn_deg) + rng.normal(0, (8.0, 9.0, 9.0))
+    return replace(
+        shape,
+        turn_deg=(float(turn[0]), float(turn[1]), float(turn[2])),
+        size=float(shape.size * rng.uniform(0.93, 1.09)),
+        build=tuple((float(a), float(b), float(c)) for a, b, c in rng.uniform(0.86, 1.18, (6, 3))),
+        fat_mm=float(rng.uniform(1.5, 11.0)),
+        groove_mm=float(rng.uniform(8, 28)),
+        aorta_mm=float(rng.uniform(12.5, 27.0)),
+    )
+
+
+def _other_contrast(parts: list[Part], rng: np.random.Generator) -> list[Part]:
+    """Blood, muscle and fat of the heart at other HU: anaemia, dose, calibration."""
+    fat, soft, inner = rng.uniform(-12, 18), rng.uniform(-10, 12), rng.uniform(-8, 4)
+    return [
+        replace(p, layers=tuple(
+            (d, hu + (fat if hu < 0 else soft + (inner if n else 0.0))) for n, (d, hu) in enumerate(p.layers)
+        ))
+        for p in parts
+    ]  # fmt: skip
+
+
 def _calcium(
     rng: np.random.Generator, how: str, age: float, female: bool, heart: Heart, lines: tuple[Course, ...],
-    cartilages: list[Any], stent: bool | None,
+    cartilages: list[Any], stent: bool | None, even: bool = False,
 ) -> list[Calcification]:  # fmt: skip
     bag: list[Calcification] = []
     if how == "none":
@@ -209,7 +249,8 @@ def _calcium(
     has = how in ("coronary", "heavy") or rng.uniform() < 0.42 + 0.6 * old - 0.12 * female
     if has:
         count = int(np.clip(rng.geometric(0.22 if not heavy else 0.06) + (8 if heavy else 0), 1, 40))
-        for c in placing.scatter(lines, rng, count, PLAQUES_BY_VESSEL):
+        weights = {n: w**0.5 for n, w in PLAQUES_BY_VESSEL.items()} if even else PLAQUES_BY_VESSEL
+        for c in placing.scatter(lines, rng, count, weights, even):
             placing.add(bag, c)
     if how == "coronary" or (not has and rng.uniform() < 0.2):
         return bag

@@ -184,15 +184,17 @@ def rod_chain(points: Array, radius: float, hu: float, site: str) -> list[Calcif
     return made
 
 
-def scatter(courses: Sequence[Course], rng: Rng, count: int, weights: dict[str, float]) -> list[Calcification]:
-    """`count` coronary plaques: vessel by weight, place mostly proximal, in clusters."""
+def scatter(
+    courses: Sequence[Course], rng: Rng, count: int, weights: dict[str, float], even: bool = False
+) -> list[Calcification]:
+    """`count` coronary plaques: vessel by weight, place mostly proximal or (`even`) anywhere, in clusters."""
     made: list[Calcification] = []
     main = {c.name: c for c in courses}
     names = [n for n in weights if n in main]
     p = np.array([weights[n] for n in names])
     while count > 0:
         course = main[names[int(rng.choice(len(names), p=p / p.sum()))]]
-        where = float(rng.beta(1.25, 2.4))
+        where = float(rng.uniform(0.02, 0.95) if even else rng.beta(1.25, 2.4))
         for _ in range(int(rng.integers(1, 4))):
             length = float(np.clip(rng.lognormal(np.log(3.2), 0.65), 1.0, 15.0))
             add(made, plaque(course, rng, float(np.clip(where + rng.normal(0, 0.05), 0.02, 0.95)), length))
