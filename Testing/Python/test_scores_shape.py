@@ -103,13 +103,33 @@ def test_columns_and_scalars_give_the_same():
 
 
 def test_blocks_do_not_show(monkeypatch):
-    from FusionRiskLib.scores import prevent
+    """Values, states, reasons and the rows that messages name do not depend on where a block of rows ends."""
+    from FusionRiskLib.scores import columns
 
     rng = np.random.default_rng(1)
-    data = PERSON | {"age_years": rng.uniform(30, 79, 101), "sex": rng.choice(["male", "female"], 101)}
-    whole = scores()["risk_prevent_full_cvd_10y"].evaluate(data).values
-    monkeypatch.setattr(prevent, "BLOCK", 7)
-    np.testing.assert_allclose(scores()["risk_prevent_full_cvd_10y"].evaluate(data).values, whole, rtol=1e-12)
+    data = PERSON | {
+        "age_years": rng.uniform(20, 90, 101),
+        "sex": rng.choice(["male", "female", "unknown"], 101),
+        "total_chol_mg_dl": np.where(rng.random(101) < 0.1, np.nan, rng.uniform(120, 330, 101)),
+        "diabetes": rng.integers(0, 2, 101),
+        "race": rng.choice(["white", "black", "other"], 101),
+        "prior_ascvd": rng.choice(["yes", "no"], 101),
+    }
+    whole = {name: score.evaluate(data) for name, score in scores().items()}
+    monkeypatch.setattr(columns, "BLOCK", 7)
+    shared = Columns(data)
+    for name, score in scores().items():
+        blocks = score.evaluate(shared)
+        if score.kind == "number":
+            np.testing.assert_allclose(blocks.values, whole[name].values, rtol=1e-12)
+        else:
+            assert blocks.values.tolist() == whole[name].values.tolist()
+        assert blocks.state.tolist() == whole[name].state.tolist()
+        assert blocks.reason.tolist() == whole[name].reason.tolist()
+    data["sex"] = data["sex"].astype(object)
+    data["sex"][52] = "boy"
+    with pytest.raises(InputError, match="row 53: sex"):
+        scores()["risk_pce_ascvd_10y"].evaluate(data)
 
 
 def test_units_of_the_same_quantity_are_read_by_name():

@@ -9,10 +9,12 @@ import numpy as np
 from CardioPrecisionLib.errors import InputError
 
 from ..clinical.fields import UNKNOWN_WORDS, YES_NO_WORDS, Field, field_name, fields
-from .derived import DERIVED
+from .derived import DERIVED, DERIVED_FROM
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
+#: Rows at a time: what a score computes for a block of rows stays in the cache of a core.
+BLOCK = 32768
 
 
 class Columns:
@@ -41,6 +43,7 @@ class Columns:
         self._numbers: dict[str, Array] = {}
         self._cache: dict[Hashable, Any] = {}
         self._read_already = False
+        self._first_row, self._of_many = 0, False
         size: int | None = None
         for given, values in data.items():
             name = field_name(given)
@@ -58,6 +61,7 @@ class Columns:
                 size = array.size
             self._raw[name] = array
         self.size: int = 1 if size is None else size
+        self._of_many = self.size > 1
 
     @classmethod
     def of_numbers(cls, numbers: Mapping[str, Array], size: int) -> Columns:
@@ -65,11 +69,36 @@ class Columns:
         columns = cls({})
         columns.size = size
         columns._raw = dict(numbers)
-        columns._read_already = True
+        columns._read_already, columns._of_many = True, size > 1
         return columns
+
+    def blocks(self) -> tuple[Columns, ...]:
+        """The same rows in blocks of `BLOCK`, as views; made once, so that scores share what was read and derived."""
+        if self.size <= BLOCK:
+            return (self,)
+        return self.cached(
+            ("blocks", BLOCK),
+            lambda: tuple(self._rows(start, min(start + BLOCK, self.size)) for start in range(0, self.size, BLOCK)),
+        )
+
+    def _rows(self, start: int, stop: int) -> Columns:
+        part = Columns({})
+        part.size = stop - start
+        part._raw = {name: raw[start:stop] if raw.size == self.size else raw for name, raw in self._raw.items()}
+        part._read_already, part._of_many = self._read_already, self._of_many
+        part._first_row = self._first_row + start
+        return part
 
     def __contains__(self, name: str) -> bool:
         return name in self._raw
+
+    def given(self, name: str) -> bool:
+        """Whether there is a column that a field can come from; where there is none it is unknown in every row."""
+        f = fields()[name]
+        direct = name in self._raw or any(source.source in self._raw for source in f.sources)
+        if direct or any(map(self.given, f.implied_by)):
+            return True
+        return name in DERIVED_FROM and all(map(self.given, DERIVED_FROM[name]))
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """What several scores share on the same rows, made once."""
@@ -98,7 +127,7 @@ class Columns:
             return raw
         if raw.dtype.kind in "fiub" and f.kind in ("number", "integer", "yes_no"):
             values = raw.astype(np.float64, copy=False)
-            if f.kind == "yes_no":
+            if f.kind == "yes_no" and not ((values == 0) | (values == 1)).all():
                 self._refuse(f, (values != 0) & (values != 1) & ~np.isnan(values), raw)
         else:
             values = self._of_objects(f, raw)
@@ -119,44 +148,59 @@ class Columns:
             self._refuse(f, np.asarray([cell in bad for cell in cells]), raw)
         return np.fromiter(map(known.__getitem__, cells), np.float64, len(cells))
 
-    @staticmethod
-    def _refuse(f: Field, bad: Array, raw: Array) -> None:
+    def _refuse(self, f: Field, bad: Array, raw: Array) -> None:
         if not bad.any():
             return
         row = int(np.flatnonzero(bad)[0])
         wanted = {"yes_no": "yes or no", "choice": " or ".join(f.choices)}.get(f.kind, "a number")
-        where = f"row {row + 1}: " if raw.size > 1 else ""
+        where = f"row {self._first_row + row + 1}: " if self._of_many and raw.size == self.size else ""
         raise InputError(f"{where}{f.name} is {str(raw[row])[:40]!r}; it must be {wanted}.")
 
     def _filled(self, f: Field, values: Array) -> Array:
         """Unknown values from the fields they follow from; a view of the caller's column is never written to."""
+        if not _some_unknown(values):
+            return values.view()
         for source in f.sources:
-            if source.source in self._raw and np.isnan(values).any():
+            if source.source in self._raw and _some_unknown(values):
                 other = self._read(fields()[source.source]) * source.factor + source.offset
                 values = np.where(np.isnan(values), other, values)
         for name in f.implied_by:
-            if np.isnan(values).any():
+            if self.given(name) and _some_unknown(values):
                 values = np.where(np.isnan(values) & (self.number(name) == 1), 1.0, values)
-        if f.name in DERIVED and np.isnan(values).any():
-            values = np.where(np.isnan(values), DERIVED[f.name](self.number), values)
+        if f.name in DERIVED and all(map(self.given, DERIVED_FROM[f.name])) and _some_unknown(values):
+            unknown = np.flatnonzero(np.isnan(values))
+            values = values.copy()
+            values[unknown] = DERIVED[f.name](lambda name: self.number(name)[unknown])
         return values.view()
+
+
+def _some_unknown(values: Array) -> bool:
+    return bool(values.size) and bool(np.isnan(values.min()))  # a minimum passes NaN on, and needs no second array
+
+
+def _same_text(raw: Array, row: int) -> Array:
+    """``raw == raw[row]`` for fixed-width text, compared 8 bytes at a time where that goes."""
+    if raw.itemsize % 8 or not raw.flags.c_contiguous:
+        return np.asarray(raw == raw[row])
+    words = raw.view(np.uint64).reshape(raw.size, -1)
+    same = words[:, 0] == words[row, 0]
+    for place in range(1, words.shape[1]):
+        same &= words[:, place] == words[row, place]
+    return np.asarray(same)
 
 
 def _few_words(f: Field, raw: Array, most: int = 8) -> Array | None:
     """A column of `most` different words or fewer, one pass per word; None where it is not such a column."""
-    values = np.empty(raw.size)
-    left = np.ones(raw.size, bool)
-    for _ in range(most):
-        row = int(left.argmax())
-        if not left[row]:
-            return values
+    meanings = [np.nan]
+    place = np.zeros(raw.size, np.uint8)  # in `meanings`; 0 where no word has been found to be there
+    while not place.all():
+        row = int(place.argmin())
         value = _value(f, str(raw[row]).strip().lower())
-        if value is None:
+        if value is None or len(meanings) > most:
             return None
-        same = raw == raw[row]
-        values[same] = value
-        left &= ~same
-    return None if left.any() else values
+        place += _same_text(raw, row).view(np.uint8) * np.uint8(len(meanings))
+        meanings.append(value)
+    return np.array(meanings)[place]
 
 
 def _value(f: Field, word: str) -> float | None:

@@ -41,3 +41,8 @@ DERIVED: Mapping[str, Callable[[Numbers], Array]] = {
     "bmi_kg_m2": body_mass_index,
     "egfr_ckdepi2021_ml_min_173": egfr_ckd_epi_2021,
 }
+#: What each of them cannot do without.
+DERIVED_FROM: Mapping[str, tuple[str, ...]] = {
+    "bmi_kg_m2": ("height_cm", "weight_kg"),
+    "egfr_ckdepi2021_ml_min_173": ("creatinine_mg_dl", "age_years", "sex"),
+}

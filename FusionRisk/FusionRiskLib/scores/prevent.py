@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 
 import numpy as np
 
 from .columns import Array, Columns
+from .derived import Numbers
 from .score import Caveat, Exclusion, Need, Score
 
 CITATION = "Khan SS et al. Development and Validation of the AHA PREVENT Equations. Circulation 2024;149:430-449"
@@ -23,8 +26,8 @@ TITLES = {"cvd": "cardiovascular disease", "ascvd": "ASCVD", "hf": "heart failur
 #: Years -> oldest age; the youngest is 30.
 HORIZONS = {10: 79.0, 30: 59.0}
 MMOL_PER_MG = 0.02586
-#: Rows at a time: a block of terms stays in the cache.
-BLOCK = 4096
+#: Rows of one matrix product: few enough that the linear algebra library does not start threads of its own.
+PRODUCT_ROWS = 4096
 
 #: Label of the published table -> term. The age label differs between tables; it begins with "Age, ".
 _TERMS = {
@@ -74,87 +77,128 @@ def coefficients(model: str, years: int) -> tuple[tuple[str, ...], Array]:
     return terms, np.array([[float(row[name]) for row in rows] for name in names])
 
 
-def _term_values(columns: Columns, part: slice, model: str) -> dict[str, Array]:
-    """Every term of a model for some rows; unknown and unneeded inputs give 0 (`Need` has judged them)."""
+@dataclass(frozen=True)
+class _Weights:
+    """One outcome's coefficients: of the values in ``rows``, and of the same values times age.
 
-    def raw(name: str) -> Array:
-        return columns.number(name)[part]
+    Attributes
+    ----------
+    rows : tuple of str
+        Terms without age, each once.
+    plain, with_age : numpy.ndarray
+        ``(2, len(rows))``: women, men.
+    """
 
-    def number(name: str) -> Array:
-        return np.nan_to_num(raw(name))
-
-    age = (number("age_years") - 55.0) / 10.0
-    hdl_mmol = number("hdl_chol_mg_dl") * MMOL_PER_MG
-    nonhdl = number("total_chol_mg_dl") * MMOL_PER_MG - hdl_mmol - 3.5
-    hdl = (hdl_mmol - 1.3) / 0.3
-    sbp, bmi, egfr = number("sbp_mmhg"), number("bmi_kg_m2"), number("egfr_ckdepi2021_ml_min_173")
-    sbp_high = (np.maximum(sbp, 110.0) - 130.0) / 20.0
-    bmi_high = (np.maximum(bmi, 30.0) - 30.0) / 5.0
-    egfr_low = (np.minimum(egfr, 60.0) - 60.0) / -15.0
-    diabetes, smoking = number("diabetes"), number("current_smoker")
-    treated, statin = number("bp_treated"), number("statin")
-    values = {
-        "constant": np.ones_like(age),
-        "age": age,
-        "age2": age * age,
-        "nonhdl": nonhdl,
-        "hdl": hdl,
-        "sbp_low": (np.minimum(sbp, 110.0) - 110.0) / 20.0,
-        "sbp_high": sbp_high,
-        "diabetes": diabetes,
-        "smoking": smoking,
-        "bmi_low": (np.minimum(bmi, 30.0) - 25.0) / 5.0,
-        "bmi_high": bmi_high,
-        "egfr_low": egfr_low,
-        "egfr_high": (np.maximum(egfr, 60.0) - 90.0) / -15.0,
-        "treated": treated,
-        "statin": statin,
-        "treated_sbp": treated * sbp_high,
-        "treated_nonhdl": statin * nonhdl,
-        "age_nonhdl": age * nonhdl,
-        "age_hdl": age * hdl,
-        "age_sbp": age * sbp_high,
-        "age_diabetes": age * diabetes,
-        "age_smoking": age * smoking,
-        "age_bmi": age * bmi_high,
-        "age_egfr": age * egfr_low,
-    }
-    if model == "base":
-        return values
-    uacr, hba1c, sdi = raw("uacr_mg_g"), raw("hba1c_pct"), raw("sdi_decile")
-    glycated = np.nan_to_num(hba1c - 5.3)
-    return values | {
-        "uacr": np.nan_to_num(np.log(np.where(uacr > 0, uacr, np.nan))),
-        "uacr_missing": np.isnan(uacr) * 1.0,
-        "hba1c_diabetes": glycated * diabetes,
-        "hba1c_no_diabetes": glycated * (1.0 - diabetes),
-        "hba1c_missing": np.isnan(hba1c) * 1.0,
-        "sdi_4_6": ((sdi >= 4) & (sdi <= 6)) * 1.0,
-        "sdi_7_10": (sdi >= 7) * 1.0,
-        "sdi_missing": np.isnan(sdi) * 1.0,
-    }
+    rows: tuple[str, ...]
+    plain: Array
+    with_age: Array
 
 
-def _all_outcomes(columns: Columns, model: str, years: int) -> Array:
-    """Risk in %, ``(outcomes, rows)``."""
+@cache
+def _weights(model: str, outcome: str, years: int) -> _Weights:
     terms, betas = coefficients(model, years)
-    male = columns.is_choice("sex", "male")
-    risk = np.empty((len(OUTCOMES), columns.size))
-    for start in range(0, columns.size, BLOCK):
-        part = slice(start, min(start + BLOCK, columns.size))
-        values = _term_values(columns, part, model)
-        linear = betas @ np.stack([values[term] for term in terms])
-        risk[:, part] = 100.0 / (1.0 + np.exp(-np.where(male[part], linear[1::2], linear[::2])))
-    return risk
+    first = 2 * list(OUTCOMES).index(outcome)
+    pairs = dict(zip(terms, betas[first : first + 2].T, strict=True))
+    pairs = {term: pair for term, pair in pairs.items() if pair.any()}
+    rows = tuple(dict.fromkeys(_WITH_AGE.get(term, term) for term in pairs))
+    plain, with_age = np.zeros((2, len(rows))), np.zeros((2, len(rows)))
+    for term, pair in pairs.items():
+        into = with_age if term in _WITH_AGE else plain
+        into[:, rows.index(_WITH_AGE.get(term, term))] = pair
+    return _Weights(rows, plain, with_age)
+
+
+def _nonhdl(number: Numbers) -> Array:
+    return np.asarray(number("total_chol_mg_dl") * MMOL_PER_MG - number("hdl_chol_mg_dl") * MMOL_PER_MG - 3.5)
+
+
+def _log_or_nothing(values: Array) -> Array:
+    """The logarithm where there is a positive value, else 0."""
+    known = values > 0
+    return np.log(values, out=np.zeros_like(values), where=known)
+
+
+def _hba1c(number: Numbers) -> Array:
+    return np.nan_to_num(number("hba1c_pct") - 5.3)
+
+
+#: Term without age -> its values from the fields. Where a needed field is unknown the value is NaN (`Need` has judged
+#: it); of the fields that may be unknown it is then 0, and another term says so.
+_BASE: Mapping[str, Callable[[Numbers], Array]] = {
+    "constant": lambda number: np.ones_like(number("age_years")),
+    "age": lambda number: (number("age_years") - 55.0) / 10.0,
+    "nonhdl": _nonhdl,
+    "hdl": lambda number: (number("hdl_chol_mg_dl") * MMOL_PER_MG - 1.3) / 0.3,
+    "sbp_low": lambda number: (np.minimum(number("sbp_mmhg"), 110.0) - 110.0) / 20.0,
+    "sbp_high": lambda number: (np.maximum(number("sbp_mmhg"), 110.0) - 130.0) / 20.0,
+    "diabetes": lambda number: number("diabetes"),
+    "smoking": lambda number: number("current_smoker"),
+    "bmi_low": lambda number: (np.minimum(number("bmi_kg_m2"), 30.0) - 25.0) / 5.0,
+    "bmi_high": lambda number: (np.maximum(number("bmi_kg_m2"), 30.0) - 30.0) / 5.0,
+    "egfr_low": lambda number: (np.minimum(number("egfr_ckdepi2021_ml_min_173"), 60.0) - 60.0) / -15.0,
+    "egfr_high": lambda number: (np.maximum(number("egfr_ckdepi2021_ml_min_173"), 60.0) - 90.0) / -15.0,
+    "treated": lambda number: number("bp_treated"),
+    "statin": lambda number: number("statin"),
+    "uacr": lambda number: _log_or_nothing(number("uacr_mg_g")),
+    "uacr_missing": lambda number: np.isnan(number("uacr_mg_g")) * 1.0,
+    "hba1c_diabetes": lambda number: _hba1c(number) * number("diabetes"),
+    "hba1c_no_diabetes": lambda number: _hba1c(number) * (1.0 - number("diabetes")),
+    "hba1c_missing": lambda number: np.isnan(number("hba1c_pct")) * 1.0,
+    "sdi_4_6": lambda number: ((number("sdi_decile") >= 4) & (number("sdi_decile") <= 6)) * 1.0,
+    "sdi_7_10": lambda number: (number("sdi_decile") >= 7) * 1.0,
+    "sdi_missing": lambda number: np.isnan(number("sdi_decile")) * 1.0,
+}
+#: Term -> the two terms whose product it is.
+_PRODUCTS = {"treated_sbp": ("treated", "sbp_high"), "treated_nonhdl": ("statin", "nonhdl")}
+#: Term -> the term that it is age times.
+_WITH_AGE = {
+    "age2": "age",
+    "age_nonhdl": "nonhdl",
+    "age_hdl": "hdl",
+    "age_sbp": "sbp_high",
+    "age_diabetes": "diabetes",
+    "age_smoking": "smoking",
+    "age_bmi": "bmi_high",
+    "age_egfr": "egfr_low",
+}
+
+
+def _values(columns: Columns, terms: tuple[str, ...]) -> Array:
+    """``(terms, rows)``."""
+    values = np.empty((len(terms), columns.size))
+    place = dict(zip(terms, values, strict=True))
+    for term, row in place.items():
+        if term not in _PRODUCTS:
+            row[:] = _BASE[term](columns.number)
+    for term, pair in _PRODUCTS.items():
+        if term in place:
+            np.multiply(place[pair[0]], place[pair[1]], out=place[term])
+    return values
 
 
 def _risk(columns: Columns, model: str, outcome: str, years: int) -> Array:
-    risks = columns.cached(("prevent", model, years), lambda: _all_outcomes(columns, model, years))
-    value = risks[list(OUTCOMES).index(outcome)]
+    """``(rows,)`` risk in %."""
+    weights = _weights(model, outcome, years)
+    values = _values(columns, weights.rows)
+    age = values[weights.rows.index("age")]
+    linear, by_age = np.empty((2, 2, columns.size))
+    for start in range(0, columns.size, PRODUCT_ROWS):
+        part = slice(start, start + PRODUCT_ROWS)
+        np.matmul(weights.plain, values[:, part], out=linear[:, part])
+        np.matmul(weights.with_age, values[:, part], out=by_age[:, part])
+    by_age *= age
+    linear += by_age
+    x, men = linear
+    men -= x
+    men *= columns.is_choice("sex", "male")  # choosing row by row is slower than computing
+    x += men
+    np.exp(np.negative(x, out=x), out=x)
+    x += 1.0
+    risk = np.divide(100.0, x, out=x)
     if model == "full":  # with none of the three there is nothing that the base model does not have
         known = np.any([~np.isnan(columns.number(name)) for name in _EXTRA.values()], axis=0)
-        return np.where(known, value, np.nan)
-    return np.asarray(value)
+        return np.where(known, risk, np.nan)
+    return np.asarray(risk)
 
 
 def _unknown(columns: Columns, field: str) -> Array:

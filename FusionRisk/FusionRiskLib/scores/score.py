@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 from CardioPrecisionLib.measurement import State
@@ -13,6 +18,10 @@ from ..clinical.fields import fields
 from .columns import Array, Columns, as_columns
 
 MEASURED, NOT_ASSESSABLE, OUT_OF_RANGE = (s.value for s in (State.MEASURED, State.NOT_ASSESSABLE, State.OUT_OF_RANGE))
+T = TypeVar("T")
+#: The states that a row can have; a state is stored as its place here.
+STATES = (MEASURED, NOT_ASSESSABLE, OUT_OF_RANGE)
+_MEASURED, _NOT_ASSESSABLE, _OUT_OF_RANGE = range(3)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Caveat:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scored:
     """What a score says of every row.
 
@@ -52,15 +61,32 @@ class Scored:
     ----------
     values : numpy.ndarray
         ``(rows,)`` float64, NaN where there is none; of a score of kind ``category``: object, str or None.
-    state : numpy.ndarray
-        ``(rows,)`` object: ``measured``, ``not_assessable`` or ``out_of_range``.
-    reason : numpy.ndarray
-        ``(rows,)`` object: why there is no value, or what limits the one there is; None.
+    state_codes : numpy.ndarray
+        ``(rows,)`` uint8, places in `STATES`.
+    reason_codes : numpy.ndarray
+        ``(rows,)`` int32, places in the texts of the row's block.
+    texts : tuple
+        ``(first row, texts)`` of every block of rows; the first text is None.
     """
 
     values: Array
-    state: Array
-    reason: Array
+    state_codes: Array
+    reason_codes: Array
+    texts: tuple[tuple[int, list[str | None]], ...]
+
+    @cached_property
+    def state(self) -> Array:
+        """``(rows,)`` object: ``measured``, ``not_assessable`` or ``out_of_range``."""
+        return np.asarray(np.array(STATES, dtype=object)[self.state_codes])
+
+    @cached_property
+    def reason(self) -> Array:
+        """``(rows,)`` object: why there is no value, or what limits the one there is; None."""
+        reason = np.empty(self.reason_codes.size, dtype=object)
+        for (start, texts), (stop, _) in pairwise((*self.texts, (reason.size, []))):
+            if len(texts) > 1:
+                reason[start:stop] = np.array(texts, dtype=object)[self.reason_codes[start:stop]]
+        return reason
 
 
 @dataclass(frozen=True)
@@ -125,28 +151,62 @@ class Score:
             nothing is clipped.
         """
         columns = as_columns(data)
+        values = np.empty(columns.size, dtype=object if self.kind == "category" else np.float64)
+        states, reasons = np.empty(columns.size, np.uint8), np.empty(columns.size, np.int32)
+        blocks = columns.blocks()
+        starts = [0, *itertools.accumulate(block.size for block in blocks)][: len(blocks)]
+
+        def fill(block: Columns, start: int) -> list[str | None]:
+            rows = slice(start, start + block.size)
+            return self._evaluate(block, values[rows], states[rows], reasons[rows])
+
+        texts = _on_all_cores(fill, blocks, starts)
+        return Scored(values, states, reasons, tuple(zip(starts, texts, strict=True)))
+
+    def _evaluate(self, columns: Columns, values: Array, states: Array, reasons: Array) -> list[str | None]:
+        """Fill in value, state and reason (as codes) of every row; the texts of the reasons are returned."""
         key = ("check", self.needs, self.exclusions)
-        bad, state, reason = columns.cached(key, lambda: _check(columns, self.needs, self.exclusions))
-        state, reason = state.copy(), reason.copy()
+        checked = columns.cached(key, lambda: _check(columns, self.needs, self.exclusions))
+        states[:], reasons[:] = checked.states, checked.reasons
+        texts, bad = checked.texts, checked.states != _MEASURED
         with np.errstate(all="ignore"):
-            values = self.formula(columns)
-        values = values.astype(object if self.kind == "category" else np.float64)
-        absent: Array
+            values[:] = self.formula(columns)
         if self.kind == "category":
             values[bad] = None
-            absent = np.fromiter((value is None for value in values.tolist()), bool, values.size)
+            usable = np.fromiter((value is not None for value in values.tolist()), bool, values.size)
         else:
             values[bad] = np.nan
-            absent = ~np.isfinite(values)
-        undefined = absent & ~bad
+            usable = np.isfinite(values)
+        undefined = ~(usable | bad)
         if undefined.any():
-            state[undefined] = NOT_ASSESSABLE
-            reason[undefined] = self.undefined
-        usable = ~bad & ~undefined
-        for caveat in self.caveats:
-            for row in np.flatnonzero(usable & caveat.where(columns)):
-                reason[row] = caveat.text if reason[row] is None else f"{reason[row]}; {caveat.text}"
-        return Scored(values, state, reason)
+            states[undefined] = _NOT_ASSESSABLE
+            reasons[undefined] = len(texts)
+            texts = [*texts, self.undefined]
+        which = np.zeros(columns.size if self.caveats else 0, np.uint8)  # one bit per caveat
+        for bit, caveat in enumerate(self.caveats):
+            which |= (usable & caveat.where(columns)).view(np.uint8) << bit
+        for found in (np.flatnonzero(np.bincount(which)[1:]) + 1).tolist():
+            reasons[which == found] = len(texts)
+            texts = [*texts, "; ".join(c.text for bit, c in enumerate(self.caveats) if found >> bit & 1)]
+        return texts
+
+
+def _on_all_cores(fill: Callable[[Columns, int], T], blocks: Sequence[Columns], starts: Sequence[int]) -> list[T]:
+    """``fill(block, first row)`` of every block of rows, on all cores that this process may use.
+
+    NumPy lets other threads run while it computes, so threads do; the first block that fails says why.
+    """
+    workers = min(_cores(), len(blocks))
+    if workers < 2:
+        return list(map(fill, blocks, starts))
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(fill, blocks, starts))
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # what a scheduler has left to this process; not known on Windows and macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _limits(need: Need) -> tuple[float, float]:
@@ -156,49 +216,64 @@ def _limits(need: Need) -> tuple[float, float]:
     return (f.low if need.low is None else need.low), (f.high if need.high is None else need.high)
 
 
-def _check(columns: Columns, needs: tuple[Need, ...], exclusions: tuple[Exclusion, ...]) -> tuple[Array, Array, Array]:
-    """Rows that cannot have the score, their state and their reason."""
-    size = columns.size
-    missing = np.zeros(size, np.int64)  # one bit per need
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """State and reason of every row before anything is computed, as in `Scored`."""
+
+    states: Array
+    reasons: Array
+    texts: list[str | None]
+
+    def add(self, where: Array, text: str, separator: str = "; ", first: str = "") -> None:
+        """Add one text to the reason of some rows."""
+        rows = np.flatnonzero(where)
+        said = self.reasons[rows]
+        for code in np.flatnonzero(np.bincount(said)).tolist():
+            self.reasons[rows[said == code]] = len(self.texts)
+            self.texts.append(f"{self.texts[code]}{separator}{text}" if code else f"{first}{text}")
+
+    def add_each(self, where: Array, texts: list[str]) -> None:
+        """Add a text of its own to the reason of each of some rows."""
+        rows = np.flatnonzero(where)
+        said = self.reasons[rows]
+        for i in np.flatnonzero(said).tolist():
+            texts[i] = f"{self.texts[said[i]]}; {texts[i]}"
+        self.reasons[rows] = np.arange(len(self.texts), len(self.texts) + len(texts), dtype=np.int32)
+        self.texts.extend(texts)
+
+
+def _check(columns: Columns, needs: tuple[Need, ...], exclusions: tuple[Exclusion, ...]) -> _Checked:
+    """Rows that cannot have the score, and why: missing inputs, then exclusions, then what is outside of its range."""
+    unknown: list[tuple[Need, Array]] = []
     outside: list[tuple[Need, Array]] = []
-    for bit, need in enumerate(needs):
+    for need in needs:
         values = columns.number(need.field)
         low, high = _limits(need)
         whole = fields()[need.field].kind == "integer"
         if values.size and not whole and values.min() >= low and values.max() <= high:  # false where one is unknown
             continue
-        if need.required:
-            missing |= np.isnan(values).astype(np.int64) << bit
+        if need.required and (absent := np.isnan(values)).any():
+            unknown.append((need, absent))
         beyond = (values < low) | (values > high)
         if whole:
             beyond |= ~np.isnan(values) & (values != np.rint(values))
         if beyond.any():
             outside.append((need, beyond))
-    state = np.full(size, MEASURED, dtype=object)
-    reason = np.full(size, None, dtype=object)
-    bad = missing != 0
-    for code in np.unique(missing[bad]):
-        names = ", ".join(need.field for bit, need in enumerate(needs) if code >> bit & 1)
-        reason[missing == code] = f"missing: {names}"
+    checked = _Checked(np.full(columns.size, _MEASURED, np.uint8), np.zeros(columns.size, np.int32), [None])
+    for need, absent in unknown:
+        checked.add(absent, need.field, ", ", first="missing: ")
+        checked.states[absent] = _NOT_ASSESSABLE
     for exclusion in exclusions:
-        excluded = columns.number(exclusion.field) == 1
-        for row in np.flatnonzero(excluded).tolist():
-            _append(reason, row, f"{exclusion.field} is yes: {exclusion.why}")
-        bad = bad | excluded
-    state[bad] = NOT_ASSESSABLE
+        if columns.given(exclusion.field):
+            excluded = columns.number(exclusion.field) == 1
+            checked.add(excluded, f"{exclusion.field} is yes: {exclusion.why}")
+            checked.states[excluded] = _NOT_ASSESSABLE
     for need, beyond in outside:
-        values = columns.number(need.field)
         text = _range_text(need)
-        for row in np.flatnonzero(beyond).tolist():
-            _append(reason, row, f"{need.field} {values[row]:g} is outside {text}")
-        state[beyond & ~bad] = OUT_OF_RANGE
-    for _need, beyond in outside:
-        bad = bad | beyond
-    return bad, state, reason
-
-
-def _append(reason: Array, row: int, text: str) -> None:
-    reason[row] = text if reason[row] is None else f"{reason[row]}; {text}"
+        values = columns.number(need.field)[beyond]
+        checked.add_each(beyond, [f"{need.field} {value:g} is outside {text}" for value in values.tolist()])
+        checked.states[beyond & (checked.states == _MEASURED)] = _OUT_OF_RANGE
+    return checked
 
 
 def _range_text(need: Need) -> str:
