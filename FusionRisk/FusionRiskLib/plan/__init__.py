@@ -2,6 +2,6 @@
 
 from .engine import Statement, make_plan
 from .facts import Fact, record_facts, score_facts
-from .rules import Rule, rules, topics
+from .rulebook import Rule, rules, topics
 
 __all__ = ["Fact", "Rule", "Statement", "make_plan", "record_facts", "rules", "score_facts", "topics"]

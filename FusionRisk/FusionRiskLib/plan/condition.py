@@ -124,10 +124,8 @@ def read_condition(data: Mapping[str, Any]) -> Condition:
 def _digits(value: float, limit: float) -> int:
     """As many digits as it takes to show on which side of the limit a value is, and at least four."""
     for digits in range(4, 17):
-        if (float(f"{value:.{digits}g}") < limit, float(f"{value:.{digits}g}") > limit) == (
-            value < limit,
-            value > limit,
-        ):
+        shown = float(f"{value:.{digits}g}")
+        if (shown < limit, shown > limit) == (value < limit, value > limit):
             return digits
     return 17
 

@@ -11,8 +11,8 @@ from CardioPrecisionLib.measurement import State
 from ..clinical.fields import field_name
 from .condition import Because
 from .facts import Fact
-from .rules import Rule, rules
-from .rules import topics as known_topics
+from .rulebook import Rule, rules
+from .rulebook import topics as known_topics
 
 APPLIES, DOES_NOT_APPLY, NOT_ASSESSABLE = "applies", "does_not_apply", "not_assessable"
 CAD_RADS, CATEGORIES = "cad_rads", ("0", "1", "2", "3", "4A", "4B", "5", "N")
