@@ -109,6 +109,25 @@ class Figure:
     mime: str = "image/png"
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the report that an analysis writes itself, after the figures.
+
+    Attributes
+    ----------
+    name, title : str
+    html : str
+        Own markup; every value in it is escaped.
+    measurements : bool
+        It shows the measurements, so that the general table of them is left out.
+    """
+
+    name: str
+    title: str
+    html: str
+    measurements: bool = False
+
+
 @dataclass
 class Result:
     """What an analysis found.
@@ -122,6 +141,11 @@ class Result:
         Sentences for the user, each saying what, where and what it means.
     record : dict
         JSON-able facts for the run record: models and their hashes, device, precision, fall-backs, seconds by stage.
+    sections : list of Section
+    titles : dict
+        Measurement name to words, where `report.names.title_of` does not know them.
+    documents : dict
+        Further files of the run, ``{"record": {…}}`` for ``record.json``.
     """
 
     measurements: Measurements = field(default_factory=Measurements)
@@ -130,15 +154,27 @@ class Result:
     figures: list[Figure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Input:
-    """One role that an analysis reads: ``cine_sax``, ``ccta``, …"""
+    """One role that an analysis reads: ``cine_sax``, ``ccta``, …
+
+    Of a role that takes `many` files the further ones are given as ``ROLE_2``, ``ROLE_3``, …
+    """
 
     role: str
     title: str
     required: bool = True
+    many: bool = False
+
+    def takes(self, name: str) -> bool:
+        """Whether an input given as `name` is of this role."""
+        number = name.removeprefix(f"{self.role}_")
+        return name == self.role or (self.many and number != name and number.isdecimal())
 
 
 @dataclass

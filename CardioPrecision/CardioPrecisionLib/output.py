@@ -258,6 +258,8 @@ def write_run(
         write_csv(result.measurements, file)
     for table in result.tables:
         _write_table(folder / f"{table.name}.csv", table)
+    for name, extra in result.documents.items():
+        _write_json(folder / f"{name}.json", run_record.json_able(extra))
     if result.labels is not None:
         _write_labels(folder, result.labels, frame_ms)
     facts = result.record

@@ -180,7 +180,7 @@ def test_says_what_was_found(page):
     ):
         assert expected in text, expected
     assert "3 basal inferoseptal" in text
-    assert text.count("Research use only") == 1
+    assert text.count("For research use, not for clinical decisions") == 1
 
 
 def test_says_how_it_was_made(page):
@@ -266,7 +266,7 @@ def test_colour_schemes_and_print_are_provided_for(html):
 def test_the_least_that_can_be_reported():
     page = _Page(render("Empty", Result(), Patient(), {}))
     assert "Nothing could be measured" in page.text
-    assert "Research use only" in page.text
+    assert "For research use, not for clinical decisions" in page.text
 
 
 def test_an_analysis_names_its_headline():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import sys
 import threading
@@ -81,6 +82,12 @@ def _run(analysis: Analysis, inputs: dict[str, Path], values: dict[str, Any]) ->
 
     known = {field.name for field in dataclasses.fields(analysis.Parameters)}
     parameters = {name: values[name] for name in values if name in known}
+    if values.get("table") is not None:
+        return _run_table(analysis, inputs, parameters, values)
+    if values.get("mapping") is not None:
+        raise InputError("--mapping is for a table; give --table ROWS.csv.")
+    if "table" in values and not inputs:
+        raise InputError(f"{analysis.name} needs a patient ({analysis.inputs[0].title}) or a table (--table ROWS.csv).")
     labels = None
     if values.get("labels"):
         scheme = values.get("label_scheme", "cardioprecision")
@@ -89,14 +96,14 @@ def _run(analysis: Analysis, inputs: dict[str, Path], values: dict[str, Any]) ->
         raise InputError("--ed-frame and --es-frame say which frames --labels are for; there are no --labels.")
     as_json = values["json_output"]
     with own_streams(values["verbose"]) as (out, err):
-        accept_licenses(values["accept_license"] or [])
+        accept_licenses(values.get("accept_license") or [])
         with shown_progress(err, quiet=as_json and not err.isatty()) as progress:
             outcome = run_analysis(
                 analysis.name,
                 inputs,
                 values["output"],
                 parameters=parameters,
-                clinical=values["clinical"],
+                clinical=values.get("clinical"),
                 labels=labels,
                 progress=progress,
                 command=[_COMMAND, *_arguments],
@@ -109,6 +116,28 @@ def _run(analysis: Analysis, inputs: dict[str, Path], values: dict[str, Any]) ->
         out.flush()
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+def _run_table(analysis: Analysis, inputs: dict[str, Path], parameters: dict[str, Any], values: dict[str, Any]) -> None:
+    from .tables import exit_code, run_table
+
+    if inputs:
+        raise InputError(f"--table goes without {next(iter(inputs.values()))}: give one patient or a table, not both.")
+    as_json = values["json_output"]
+    with own_streams(values["verbose"]) as (out, err):
+        with shown_progress(err, quiet=as_json and not err.isatty()) as progress:
+            summary = run_table(analysis, values["table"], values["output"], parameters, values["mapping"], progress)
+        if as_json:
+            document = {"rows": summary.rows, "measured": summary.measured, "warnings": summary.warnings}
+            out.write(json.dumps(document, indent=2) + "\n")
+        else:
+            rows = [[name, str(count)] for name, count in summary.measured.items()]
+            show_table(out, f"{summary.rows} rows", ["Score", "Rows with a value"], rows)
+            show_warnings(out, summary.warnings)
+            out.write(f"Written to {values['output']}\n")
+        out.flush()
+    if code := exit_code(summary):
+        raise typer.Exit(code)
 
 
 def _analysis_command(name: str) -> Any:

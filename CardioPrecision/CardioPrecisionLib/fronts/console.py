@@ -83,7 +83,8 @@ def show_outcome(stream: TextIO, outcome: RunOutcome) -> None:
     table.add_column("State", max_width=60)
     missing: dict[str, list[str]] = {}
     for row in outcome.result.measurements:
-        name = title_of(row.name) + (f", {site_of(row.site)}" if row.site else "")
+        title = outcome.result.titles.get(row.name) or title_of(row.name)
+        name = title + (f", {site_of(row.site)}" if row.site else "")
         if row.state.has_value:
             table.add_row(escape(name), escape(quantity(row.value, row.unit)), interval_text(row), escape(_state(row)))
         else:

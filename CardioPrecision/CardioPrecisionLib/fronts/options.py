@@ -7,13 +7,14 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..analysis import Analysis
+from .tables import TABLE, TABLE_OUTPUT, TableAnalysis
 
 #: Options that every analysis has; a parameter of the same name gets its value from them.
 COMMON: dict[str, tuple[Any, Any]] = {
@@ -90,6 +91,8 @@ def _scalar(annotation: Any) -> Any | None:
         inner = [a for a in typing.get_args(annotation) if a is not type(None)]
         scalar = _scalar(inner[0]) if len(inner) == 1 else None
         return None if scalar is None else scalar | None
+    if origin is tuple and typing.get_args(annotation) == (str, ...):
+        return list[str] | None
     return annotation if annotation in _SCALARS else None
 
 
@@ -103,7 +106,9 @@ def parameter_options(parameters: type) -> dict[str, tuple[Any, Any]]:
         if scalar is None or field.name in COMMON or field.default is dataclasses.MISSING:
             continue
         text = field.metadata.get("help") or documented.get(field.name, "")
-        options[field.name] = (Annotated[scalar, typer.Option(help=text)], field.default)
+        several = scalar == list[str] | None
+        option = typer.Option(help=text, metavar="NAME" if several else None)
+        options[field.name] = (Annotated[scalar, option], None if several else field.default)
     return options
 
 
@@ -124,6 +129,12 @@ def common_options(analysis: Analysis) -> dict[str, tuple[Any, Any]]:
     there are several. An analysis may give its labels a further option name (``labels_option``).
     """
     options = dict(COMMON)
+    if any(given.takes("clinical") for given in analysis.inputs):
+        del options["clinical"]
+    if not getattr(analysis, "bundles", True):
+        del options["accept_license"]
+    if isinstance(analysis, TableAnalysis):
+        options = {**TABLE, **options, "output": TABLE_OUTPUT}
     timed = getattr(analysis, "time_resolved", True)
     if not timed:
         del options["ed_frame"], options["es_frame"]
@@ -147,27 +158,49 @@ def common_options(analysis: Analysis) -> dict[str, tuple[Any, Any]]:
     return options
 
 
+def input_options(analysis: Analysis) -> tuple[dict[str, str], list[tuple[str, Any, Any]]]:
+    """Option or argument name to role, and ``(name, annotation, default)`` of each."""
+    needed = [i for i in analysis.inputs if i.required]
+    tables = isinstance(analysis, TableAnalysis)  # then the input may be left out
+    names: dict[str, str] = {}
+    parameters: list[tuple[str, Any, Any]] = []
+    for i in analysis.inputs:
+        kind: Any = Path | None if tables or not i.required else Path
+        if i.required:
+            name = "input" if len(needed) == 1 else i.role
+            metavar = "CLINICAL" if i.role == "clinical" else name.upper()
+            text = i.title if i.role == "clinical" else f"{i.title}: file or folder."
+            kind = Annotated[kind, typer.Argument(metavar=metavar, help=text)]
+        elif i.many:
+            name = i.role
+            text = f"{i.title}; may be given several times."
+            kind = Annotated[list[Path] | None, typer.Option(metavar="FILE", help=text)]
+        else:
+            name = i.role
+            kind = Annotated[kind, typer.Option(metavar="PATH", help=f"{i.title}: file or folder.")]
+        names[name] = i.role
+        parameters.append((name, kind, inspect.Parameter.empty if i.required and not tables else None))
+    return names, parameters
+
+
+def by_role(names: Mapping[str, str], values: dict[str, Any]) -> dict[str, Path]:
+    """Takes the inputs out of the options' values; the second file of a role is ``ROLE_2``."""
+    inputs: dict[str, Path] = {}
+    for name, role in names.items():
+        given = values.pop(name)
+        for n, path in enumerate(given if isinstance(given, (list, tuple)) else [given] if given else [], start=1):
+            inputs[role if n == 1 else f"{role}_{n}"] = path
+    return inputs
+
+
 def analysis_function(analysis: Analysis, run: Callable[..., None]) -> Callable[..., None]:
     """A function with one parameter per input and option, for typer; calls ``run(analysis, values)``."""
-    positional = [i for i in analysis.inputs if i.required]
-    further = [i for i in analysis.inputs if not i.required]
-    names = {"input" if len(positional) == 1 else i.role: i.role for i in positional}
-    parameters: list[tuple[str, Any, Any]] = []
-    kind: Any
-    for name, role in names.items():
-        title = next(i.title for i in positional if i.role == role)
-        kind = Annotated[Path, typer.Argument(metavar=name.upper(), help=f"{title}: file or folder.")]
-        parameters.append((name, kind, inspect.Parameter.empty))
-    for i in further:
-        names[i.role] = i.role
-        kind = Annotated[Path | None, typer.Option(metavar="PATH", help=f"{i.title}: file or folder.")]
-        parameters.append((i.role, kind, None))
+    names, parameters = input_options(analysis)
     for name, (kind, default) in {**common_options(analysis), **parameter_options(analysis.Parameters)}.items():
         parameters.append((name, kind, default))
 
     def command(**values: Any) -> None:
-        inputs = {role: values.pop(name) for name, role in names.items()}
-        run(analysis, {role: path for role, path in inputs.items() if path is not None}, values)
+        run(analysis, by_role(names, values), values)
 
     kinds = inspect.Parameter.KEYWORD_ONLY
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -61,6 +61,12 @@ register(
     "Coronary calcium by vessel from non-contrast cardiac or chest CT.",
 )
 
+register(
+    "risk",
+    "FusionRiskLib.risk:Risk",
+    "Scores and plan from a clinical record and the measurements of other runs.",
+)
+
 
 def entries() -> list[Entry]:
     """The analyses whose modules are installed."""

@@ -70,7 +70,7 @@ def _from_clinical(analysis: Analysis, entered: Clinical | None) -> dict[str, An
 def _checked_inputs(analysis: Analysis, inputs: Mapping[str, str | Path]) -> dict[str, str]:
     roles = {given.role: given for given in analysis.inputs}
     for role in inputs:
-        if role not in roles:
+        if _role_of(analysis, role) is None:
             raise InputError(f"{analysis.name} has no input '{role}'; it has {', '.join(roles)}.")
     for role, wanted in roles.items():
         if wanted.required and role not in inputs:
@@ -81,13 +81,18 @@ def _checked_inputs(analysis: Analysis, inputs: Mapping[str, str | Path]) -> dic
     return {role: str(path) for role, path in inputs.items()}
 
 
+def _role_of(analysis: Analysis, name: str) -> str | None:
+    """The role that an input is given for: ``measurements`` of ``measurements_2``; None where there is none."""
+    return next((given.role for given in analysis.inputs if given.takes(name)), None)
+
+
 def _patient(loaded: Mapping[str, Loaded], clinical: Clinical | None) -> tuple[Patient, list[str]]:
-    """The patient of the first input with a header that says something, and what was entered."""
+    """Each fact of the patient from the first input that says it, and what was entered."""
     patients = [given.patient for given in loaded.values()]
-    header = next((p for p in patients if p != Patient()), Patient())
-    keys = {p.key for p in patients if p.key}
-    if len(keys) > 1:
+    if len({p.key for p in patients if p.key}) > 1:
         raise InputError("The inputs are of different patients.")
+    facts = {field.name: [getattr(p, field.name) for p in patients] for field in dataclasses.fields(Patient)}
+    header = Patient(**{name: next((v for v in values if v is not None), None) for name, values in facts.items()})
     return merge(header, clinical.patient) if clinical else (header, [])
 
 
@@ -165,6 +170,8 @@ def run_analysis(
     started = time.perf_counter()
     analysis = get_analysis(name)
     paths = _checked_inputs(analysis, inputs)
+    if clinical is not None and _role_of(analysis, "clinical"):
+        raise InputError(f"{name} reads the clinical record as its input; leave the other clinical file out.")
     if labels is not None and not (hasattr(analysis, "segments") and hasattr(analysis, "label_schemes")):
         raise InputError(f"{name} takes no reader's labels; leave --labels out.")
     entered = read_clinical(clinical) if clinical is not None else None
@@ -183,7 +190,7 @@ def run_analysis(
         with record.stage("load"):
             for n, (role, path) in enumerate(paths.items()):
                 share = part(progress, 0.15 * n / len(paths), 0.15 * (n + 1) / len(paths))
-                loaded[role] = analysis.load(role, path, share)
+                loaded[role] = analysis.load(_role_of(analysis, role) or role, path, share)
                 record.inputs.append(_described(role, path, loaded[role]))
         patient, disagreements = _patient(loaded, entered)
         reader_labels, label_warnings = None, list[str]()

@@ -180,6 +180,8 @@ def render(analysis_title: str, result: Result, patient: Patient, record: Mappin
             notes=notes.items(),
             warnings=list(dict.fromkeys(result.warnings)),
             figures=figures,
+            sections=[(s.name, s.title, Markup(s.html)) for s in result.sections],  # noqa: S704  # escaped by contract
+            general=not any(s.measurements for s in result.sections),
             reference_title=next((t.title for t in result.tables if t.name == REFERENCE), ""),
             reference_sources=sorted({r.source for name, r in references.items() if name in shown and r.source}),
             tables=[_table(t) for t in result.tables if t.name != REFERENCE and any(t.columns.values())],

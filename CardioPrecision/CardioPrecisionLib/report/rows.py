@@ -133,8 +133,8 @@ def bar_of(value: float, low: float | None, high: float | None, reference: Refer
     )
 
 
-def row_of(m: Measurement, reference: Reference | None, notes: Footnotes) -> Row:
-    """One measurement in shown form."""
+def row_of(m: Measurement, reference: Reference | None, notes: Footnotes, title: str | None = None) -> Row:
+    """One measurement in shown form; `title` instead of the words made of its name."""
     number = m.value if isinstance(m.value, float) else None
     decimals = names.decimals_of(m.unit, number) if number is not None else None
     shown = names.number(m.value, m.unit) if m.state.has_value else ""
@@ -143,7 +143,7 @@ def row_of(m: Measurement, reference: Reference | None, notes: Footnotes) -> Row
     comparable = reference if reference is not None and number is not None else None
     return Row(
         m.name,
-        names.title_of(m.name),
+        title or names.title_of(m.name),
         names.group_of(m.name),
         names.site_of(m.site),
         shown,
@@ -185,7 +185,7 @@ def headline(result: Result, record_names: Sequence[str] | None, notes: Footnote
             index = None
         cards.append(
             Card(
-                row_of(rows[name], references.get(name), notes),
+                row_of(rows[name], references.get(name), notes, result.titles.get(name)),
                 row_of(index, references.get(index.name), notes) if index is not None else None,
             )
         )
@@ -197,6 +197,7 @@ def grouped(result: Result, notes: Footnotes) -> list[tuple[str, list[Row]]]:
     references = references_of(result.tables)
     groups: dict[str, list[Row]] = {}
     for m in result.measurements:
-        row = row_of(m, references.get(m.name) if m.site is None else None, notes)
+        reference = references.get(m.name) if m.site is None else None
+        row = row_of(m, reference, notes, result.titles.get(m.name))
         groups.setdefault(row.group, []).append(row)
     return sorted(groups.items(), key=lambda item: names.group_order(item[0]))

@@ -7,7 +7,7 @@ understood is counted in a warning, what is malformed is an error with its place
 from __future__ import annotations
 
 import json
-from collections import Counter
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cache
@@ -29,6 +29,11 @@ ICD10 = (
 ATC = ("http://www.whocc.no/atc", "http://fhir.de/CodeSystem/bfarm/atc")
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 UCUM = "http://unitsofmeasure.org"
+_SHORT = (
+    {LOINC: "LOINC", SNOMED: "SNOMED CT", RXNORM: "RxNorm"} | dict.fromkeys(ICD10, "ICD-10") | dict.fromkeys(ATC, "ATC")
+)
+#: What may be repeated in a warning: a code or a type, never a free text.
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,19}")
 _USABLE = ("final", "amended", "corrected")
 #: History that does not go away when the condition is over.
 _STAYS = {"prior_mi", "stroke_tia_te", "prior_ascvd", "vascular_disease", "family_history_cad"}
@@ -65,6 +70,14 @@ def _codings(node: Mapping[str, Any], name: str, place: str) -> list[tuple[str, 
     return found
 
 
+def _named(codings: Iterable[tuple[str, str]]) -> str:
+    """The first code that can be shown, with its system; empty where there is none."""
+    for system, code in codings:
+        if _CODE.fullmatch(code):
+            return f"{_SHORT.get(system, '')} {code}".strip()
+    return ""
+
+
 def _status(node: Mapping[str, Any], name: str, place: str) -> set[str]:
     return {code for _, code in _codings(node, name, place)}
 
@@ -88,14 +101,20 @@ class _Reader:
         self.entries: dict[str, Entry] = {}
         self.days: dict[str, date] = {}
         self.newest: date | None = None
-        self.unused: Counter[str] = Counter()
+        self.unused: dict[str, list[str]] = {}
         self.warnings: list[str] = []
+
+    def skip(self, what: str, name: str = "") -> None:
+        """Something was not used: `what` in the plural, `name` the code or field."""
+        self.unused.setdefault(what, []).append(name)
 
     def put(self, name: str, entry: Entry, day: date | None, place: str) -> None:
         old, when = self.days.get(name), day or date.min
         if name in self.entries:
             if old == when and self.entries[name].value != entry.value:
                 raise InputError(f"{place}: {name} has two different values of the same time; keep one.")
+            if old is not None and old != when:
+                self.skip("observations that are not the newest", name)
             if old is not None and when < old:
                 return
         self.entries[name] = entry
@@ -103,7 +122,7 @@ class _Reader:
 
     def observation(self, node: Mapping[str, Any], place: str) -> None:
         if node.get("status") not in _USABLE:
-            self.unused["observations that are not final"] += 1
+            self.skip("observations that are not final", _named(_codings(node, "code", place)))
             return
         period = _get(node, "effectivePeriod", dict, place) or {}
         day = _day(node.get("effectiveDateTime") or period.get("end"), place)
@@ -114,7 +133,11 @@ class _Reader:
             raise InputError(f"{place}: component has the wrong type for FHIR R4.")
         used = [self._value(part, day, place) for part in parts]
         if not any(used):
-            self.unused["observations of other things"] += 1
+            self.skip("observations of other things", _named(_codings(node, "code", place)))
+            return
+        for part, was in zip(parts, used, strict=True):
+            if not was and any(key.startswith("value") for key in part):
+                self.skip("parts of observations", _named(_codings(part, "code", place)))
 
     def _value(self, node: Mapping[str, Any], day: date | None, place: str) -> bool:
         loinc = [code for system, code in _codings(node, "code", place) if system == LOINC]
@@ -162,18 +185,18 @@ class _Reader:
 
     def condition(self, node: Mapping[str, Any], place: str) -> None:
         verification = _status(node, "verificationStatus", place)
+        given = _codings(node, "code", place)
         if "entered-in-error" in verification:
-            self.unused["conditions entered in error"] += 1
+            self.skip("conditions entered in error", _named(given))
             return
         if verification & {"unconfirmed", "provisional", "differential"}:
-            self.unused["conditions that are not confirmed"] += 1
+            self.skip("conditions that are not confirmed", _named(given))
             return
-        given = _codings(node, "code", place)
         names = [n for n, table in codes()["conditions"].items() if _matches(given, table)]
         if _status(node, "clinicalStatus", place) & {"inactive", "remission", "resolved"}:
             names = [name for name in names if name in _STAYS]
         if not names:
-            self.unused["conditions of other kinds or over"] += 1
+            self.skip("conditions of other kinds or over", _named(given))
         for name in names:
             refuted = "refuted" in verification
             if refuted and self.entries.get(name, Entry(False)).value is True:
@@ -183,13 +206,13 @@ class _Reader:
     def medication(self, node: Mapping[str, Any], place: str) -> None:
         if node.get("status") not in ("active", "intended", "on-hold", "completed", "stopped", "not-taken", "unknown"):
             raise InputError(f"{place}: status is not one that a MedicationStatement of FHIR R4 has.")
-        if node["status"] != "active":
-            self.unused["medications that are not taken now"] += 1
-            return
         given = _codings(node, "medicationCodeableConcept", place)
+        if node["status"] != "active":
+            self.skip("medications that are not taken now", _named(given))
+            return
         names = [n for n, table in codes()["medications"].items() if _matches(given, table)]
         if not names:
-            self.unused["medications of other kinds"] += 1
+            self.skip("medications of other kinds", _named(given))
         for name in names:
             self.entries[name] = Entry(True, "entered", "MedicationStatement")
 
@@ -252,14 +275,19 @@ def record_from_bundle(bundle: Mapping[str, Any], path: Path, on: date | None = 
         elif kind == "MedicationStatement":
             reader.medication(node, place)
         else:
-            reader.unused[f"resources of type {kind}"] += 1
+            reader.skip(f"resources of type {kind if _CODE.fullmatch(kind) else 'unknown'}")
     if len(patients) != 1:
         raise InputError(f"{path}: {len(patients)} Patient resources; a bundle must hold exactly one.")
     if len(subjects) > 1:
         raise InputError(f"{path}: the resources belong to {len(subjects)} different subjects; keep one patient's.")
     _patient(reader, *patients[0], on or _day(bundle.get("timestamp"), str(path)) or reader.newest)
-    warnings = [f"{count} {what} were not used." for what, count in sorted(reader.unused.items())]
+    warnings = [_left_out(what, found) for what, found in sorted(reader.unused.items())]
     return make_record(reader.entries, (*reader.warnings, *warnings))
+
+
+def _left_out(what: str, names: list[str]) -> str:
+    shown = ", ".join(sorted(set(filter(None, names))))
+    return f"{len(names)} {what} were not used{f': {shown}' if shown else ''}."
 
 
 def _patient(reader: _Reader, node: Mapping[str, Any], place: str, on: date | None) -> None:

@@ -187,7 +187,9 @@ def read_record(path: str | Path, mapping: ColumnMapping | None = None, on: date
     if path.suffix.lower() != ".json":
         records = read_csv_records(path, mapping)
         if len(records) != 1:
-            raise InputError(f"{path}: {len(records)} rows of values; one patient's record has one.")
+            raise InputError(
+                f"{path}: {len(records)} rows of values; one patient's record has one. Score many with --table."
+            )
         return records[0]
     try:
         values = json.loads(read_text(path), object_pairs_hook=_unique(path))

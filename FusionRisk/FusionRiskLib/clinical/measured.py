@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from CardioPrecisionLib import measurement as ground
 from CardioPrecisionLib.errors import InputError
-from CardioPrecisionLib.measurement import Measurement
+from CardioPrecisionLib.measurement import Measurement, Patient
 
 from .fields import Field, fields
 from .record import ENTERED, Entry, Record, make_entry, make_record
@@ -17,8 +18,18 @@ from .record import ENTERED, Entry, Record, make_entry, make_record
 DISAGREEMENT = 0.05
 
 
-def read_measurements(path: str | Path) -> tuple[str, list[Measurement]]:
-    """The analysis and the rows of a ``measurements.json``.
+@dataclass(frozen=True)
+class MeasuredRun:
+    """What another run measured: its analysis, rows and warnings, and what it knew of its patient."""
+
+    analysis: str
+    rows: tuple[Measurement, ...]
+    patient: Patient
+    warnings: tuple[str, ...] = ()
+
+
+def read_run(path: str | Path) -> MeasuredRun:
+    """A ``measurements.json``.
 
     Raises
     ------
@@ -34,7 +45,14 @@ def read_measurements(path: str | Path) -> tuple[str, list[Measurement]]:
         raise InputError(f"{path}: the measurements cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, json.JSONDecodeError, jsonschema.ValidationError):
         raise InputError(f"{path}: this is no measurements.json of a run.") from None
-    return str(document["analysis"]), [Measurement.from_json(row) for row in document["measurements"]]
+    rows = tuple(Measurement.from_json(row) for row in document["measurements"])
+    return MeasuredRun(str(document["analysis"]), rows, Patient(**document["patient"]), tuple(document["warnings"]))
+
+
+def read_measurements(path: str | Path) -> tuple[str, list[Measurement]]:
+    """The analysis and the rows of a ``measurements.json``; errors as of `read_run`."""
+    run = read_run(path)
+    return run.analysis, list(run.rows)
 
 
 def _of_field(f: Field, rows: Iterable[Measurement]) -> Measurement | None:
