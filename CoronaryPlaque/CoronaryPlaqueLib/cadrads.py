@@ -123,8 +123,8 @@ def cad_rads(
     Absent segments, those below 1.5 mm and stenoses that an open graft bypasses do not count (plaque there does). A
     non-diagnostic segment makes the study N unless a stenosis of 50 % or more is seen elsewhere, which keeps its
     category and gets the modifier N. A required segment that nothing was said about leaves the category open, except
-    that nothing can raise 5. Plaque burden P1 and more is plaque: with it a category 0 becomes 1. P0 although plaque was
-    seen (a calcium score of 0 and soft plaque) is no burden.
+    that nothing can raise 5. Plaque burden P1 and more is plaque: with it a category 0 becomes 1. P0 although plaque
+    was seen (a calcium score of 0 and soft plaque) is no burden.
 
     Parameters
     ----------
