@@ -54,7 +54,7 @@ EDGES += [
     ("blood_pressure", "bp_2025_conditions", STAGE_1, "uacr_mg_g", (30,), (29.9,)),
     ("blood_pressure", "bp_esc_2024_elevated_low", BP | {SCORE2: 5}, "sbp_mmhg", (120, 139.9), (119.9, 140)),
     ("blood_pressure", "bp_2025_conditions", STAGE_1, "egfr_ckdepi2021_ml_min_173", (59.9,), (60,)),
-    ("blood_pressure", "bp_esc_2024_elevated_risk", STAGE_1 | {SCORE2: 10, "sbp_mmhg": 115}, "dbp_mmhg", (80,), (79.9,)),
+    ("blood_pressure", "bp_esc_2024_elevated_risk", BP | {SCORE2: 10, "sbp_mmhg": 115}, "dbp_mmhg", (80,), (79.9,)),
     ("aspirin", "aspirin_mesa_cac_100", MUCH | NO_BLEEDING, AGE, (69.9,), (70,)),
     ("aspirin", "aspirin_mesa_cac_zero", ZERO | NO_BLEEDING, AGE, (69.9,), (70,)),
     ("aspirin", "aspirin_nla_cac_100", MUCH | NO_BLEEDING, AGE, (40, 70), (39.9, 70.1)),
