@@ -179,7 +179,8 @@ def test_nothing_can_raise_an_occlusion():
 
 
 def test_nothing_read_is_not_a_healthy_heart():
-    for nothing in (Readings([]), Readings([SegmentReading(7, sight=Sight.TOO_SMALL)])):
+    all_small = Readings(SegmentReading(n, sight=Sight.TOO_SMALL) for n in TRUNK)
+    for nothing in (Readings([]), all_small):
         assert (cad_rads(nothing).category, cad_rads(nothing).at_least) == (None, None)
 
 
