@@ -5,7 +5,9 @@
 The peer does per row what a per-row calculator does: it checks presence and range, computes with `math`, and gives
 value, state and reason; it knows no words, units, aliases or unknown fields. The second comparison is this interface
 called with one patient at a time. Their time is scaled from their rows to all rows; values are compared on the peer's
-rows.
+rows. Reading the columns belongs to the time; states are then codes and reasons are written for the rows that have one,
+"in words" is the further time for an array of words per row. CPU time is given beside wall time, since other programs
+on the machine change the one less than the other.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from FusionRiskLib.scores import pce as pce_module
 from FusionRiskLib.scores.prevent import coefficients
 from FusionRiskLib.scores.score2 import SCALES, SURVIVAL, TERMS
 
-REPEATS = 3
+REPEATS = 9
 SINGLE_ROWS = 2000
 
 
@@ -143,21 +145,27 @@ def main() -> None:
     people = [dict(zip(lists, values)) for values in zip(*lists.values())]
     terms, betas = coefficients("base", 10)
     beta = {sex: dict(zip(terms, betas[2 + i].tolist())) for i, sex in enumerate(("female", "male"))}
-    print(f"{options.rows} patients, {os.cpu_count()} cores; the peer on {count} rows, scaled")
+    load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
+    print(f"{options.rows} patients, {os.cpu_count()} cores{load}; the peer on {count} rows, scaled")
     for name, peer in (
         ("risk_prevent_base_ascvd_10y", prevent_row),
         ("risk_pce_ascvd_10y", pce_row),
         ("risk_score2_cvd_10y", score2_row),
     ):
         scores()[name].evaluate({field: values[:10] for field, values in data.items()})  # tables are read once
-        seconds = []
+        seconds, cpu = [], []
         for _ in range(REPEATS):
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             result = scores()[name].evaluate(Columns(data))
             seconds.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - cpu_start)
         start = time.perf_counter()
+        assert result.state.size == result.reason.size == options.rows
+        words = time.perf_counter() - start
+        start, cpu_start = time.perf_counter(), time.process_time()
         expected = [peer(row, beta) for row in people]
         peer_seconds = (time.perf_counter() - start) * options.rows / count
+        peer_cpu = (time.process_time() - cpu_start) * options.rows / count
         start = time.perf_counter()
         for row in people[:SINGLE_ROWS]:
             scores()[name].evaluate(row)
@@ -167,10 +175,11 @@ def main() -> None:
         values = np.array([np.nan if e[0] is None else e[0] for e in expected])
         apart = float(np.nanmax(np.abs(values - result.values[:count])))
         assert apart < 1e-6, f"{name}: values differ by {apart}"
-        best = min(seconds)
+        best, least = min(seconds), min(cpu)
         print(
-            f"{name}: {best:.2f} s (of {', '.join(f'{s:.2f}' for s in seconds)}), peer {peer_seconds:.1f} s, "
-            f"{peer_seconds / best:.0f}x; row by row through the same interface {single_seconds:.0f} s, "
+            f"{name}: {best:.3f} s (of {', '.join(f'{s:.3f}' for s in seconds)}; {least:.3f} s of CPU), in words "
+            f"{words:.3f} s more; peer {peer_seconds:.1f} s, {peer_seconds / best:.0f}x ({peer_cpu:.1f} s of CPU, "
+            f"{peer_cpu / least:.0f}x); row by row through the same interface {single_seconds:.0f} s, "
             f"{single_seconds / best:.0f}x; {states.count('measured') / count:.0%} measured, "
             f"largest difference {apart:.1e}"
         )

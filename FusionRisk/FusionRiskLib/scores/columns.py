@@ -13,8 +13,8 @@ from .derived import DERIVED, DERIVED_FROM
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
-#: Rows at a time: what a score computes for a block of rows stays in the cache of a core.
-BLOCK = 32768
+#: Rows at a time: few enough for the caches, many enough that the calls between computations do not count.
+BLOCK = 65536
 
 
 class Columns:

@@ -27,7 +27,7 @@ TITLES = {"cvd": "cardiovascular disease", "ascvd": "ASCVD", "hf": "heart failur
 HORIZONS = {10: 79.0, 30: 59.0}
 MMOL_PER_MG = 0.02586
 #: Rows of one matrix product: few enough that the linear algebra library does not start threads of its own.
-PRODUCT_ROWS = 4096
+PRODUCT_ROWS = 2048
 
 #: Label of the published table -> term. The age label differs between tables; it begins with "Age, ".
 _TERMS = {
@@ -85,13 +85,12 @@ class _Weights:
     ----------
     rows : tuple of str
         Terms without age, each once.
-    plain, with_age : numpy.ndarray
-        ``(2, len(rows))``: women, men.
+    betas : numpy.ndarray
+        ``(4, len(rows))``: women, men; women and men times age.
     """
 
     rows: tuple[str, ...]
-    plain: Array
-    with_age: Array
+    betas: Array
 
 
 @cache
@@ -101,52 +100,91 @@ def _weights(model: str, outcome: str, years: int) -> _Weights:
     pairs = dict(zip(terms, betas[first : first + 2].T, strict=True))
     pairs = {term: pair for term, pair in pairs.items() if pair.any()}
     rows = tuple(dict.fromkeys(_WITH_AGE.get(term, term) for term in pairs))
-    plain, with_age = np.zeros((2, len(rows))), np.zeros((2, len(rows)))
+    both = np.zeros((2, 2, len(rows)))
     for term, pair in pairs.items():
-        into = with_age if term in _WITH_AGE else plain
-        into[:, rows.index(_WITH_AGE.get(term, term))] = pair
-    return _Weights(rows, plain, with_age)
+        both[int(term in _WITH_AGE), :, rows.index(_WITH_AGE.get(term, term))] = pair
+    return _Weights(rows, both.reshape(4, len(rows)))
 
 
-def _nonhdl(number: Numbers) -> Array:
-    return np.asarray(number("total_chol_mg_dl") * MMOL_PER_MG - number("hdl_chol_mg_dl") * MMOL_PER_MG - 3.5)
+#: Writes a term's values into an array: ``write(number, out)``.
+_Write = Callable[[Numbers, Array], None]
+
+
+def _scaled(
+    field: str,
+    centre: float,
+    unit: float,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    factor: float = 1.0,
+) -> _Write:
+    """``(field - centre) / unit``, the field held at `least` or `most` and multiplied by `factor` first."""
+
+    def write(number: Numbers, out: Array) -> None:
+        values = number(field)
+        if least is not None:
+            values = np.maximum(values, least, out=out)
+        if most is not None:
+            values = np.minimum(values, most, out=out)
+        if factor != 1.0:
+            values = np.multiply(values, factor, out=out)
+        np.subtract(values, centre, out=out)
+        out /= unit
+
+    return write
+
+
+def _plain(term: Callable[[Numbers], Array]) -> _Write:
+    """A term that is made in one go."""
+
+    def write(number: Numbers, out: Array) -> None:
+        out[:] = term(number)
+
+    return write
+
+
+def _nonhdl(number: Numbers, out: Array) -> None:
+    np.multiply(number("total_chol_mg_dl"), MMOL_PER_MG, out=out)
+    out -= number("hdl_chol_mg_dl") * MMOL_PER_MG
+    out -= 3.5
 
 
 def _log_or_nothing(values: Array) -> Array:
     """The logarithm where there is a positive value, else 0."""
-    known = values > 0
-    return np.log(values, out=np.zeros_like(values), where=known)
+    return np.log(values, out=np.zeros_like(values), where=values > 0)
 
 
 def _hba1c(number: Numbers) -> Array:
     return np.nan_to_num(number("hba1c_pct") - 5.3)
 
 
-#: Term without age -> its values from the fields. Where a needed field is unknown the value is NaN (`Need` has judged
-#: it); of the fields that may be unknown it is then 0, and another term says so.
-_BASE: Mapping[str, Callable[[Numbers], Array]] = {
-    "constant": lambda number: np.ones_like(number("age_years")),
-    "age": lambda number: (number("age_years") - 55.0) / 10.0,
+_EGFR = "egfr_ckdepi2021_ml_min_173"
+#: Term without age -> how its values come from the fields. Where a needed field is unknown the value is NaN (`Need` has
+#: judged it); of the fields that may be unknown it is then 0, and another term says so.
+_BASE: Mapping[str, _Write] = {
+    "constant": _plain(lambda number: np.asarray(1.0)),
+    "age": _scaled("age_years", 55.0, 10.0),
     "nonhdl": _nonhdl,
-    "hdl": lambda number: (number("hdl_chol_mg_dl") * MMOL_PER_MG - 1.3) / 0.3,
-    "sbp_low": lambda number: (np.minimum(number("sbp_mmhg"), 110.0) - 110.0) / 20.0,
-    "sbp_high": lambda number: (np.maximum(number("sbp_mmhg"), 110.0) - 130.0) / 20.0,
-    "diabetes": lambda number: number("diabetes"),
-    "smoking": lambda number: number("current_smoker"),
-    "bmi_low": lambda number: (np.minimum(number("bmi_kg_m2"), 30.0) - 25.0) / 5.0,
-    "bmi_high": lambda number: (np.maximum(number("bmi_kg_m2"), 30.0) - 30.0) / 5.0,
-    "egfr_low": lambda number: (np.minimum(number("egfr_ckdepi2021_ml_min_173"), 60.0) - 60.0) / -15.0,
-    "egfr_high": lambda number: (np.maximum(number("egfr_ckdepi2021_ml_min_173"), 60.0) - 90.0) / -15.0,
-    "treated": lambda number: number("bp_treated"),
-    "statin": lambda number: number("statin"),
-    "uacr": lambda number: _log_or_nothing(number("uacr_mg_g")),
-    "uacr_missing": lambda number: np.isnan(number("uacr_mg_g")) * 1.0,
-    "hba1c_diabetes": lambda number: _hba1c(number) * number("diabetes"),
-    "hba1c_no_diabetes": lambda number: _hba1c(number) * (1.0 - number("diabetes")),
-    "hba1c_missing": lambda number: np.isnan(number("hba1c_pct")) * 1.0,
-    "sdi_4_6": lambda number: ((number("sdi_decile") >= 4) & (number("sdi_decile") <= 6)) * 1.0,
-    "sdi_7_10": lambda number: (number("sdi_decile") >= 7) * 1.0,
-    "sdi_missing": lambda number: np.isnan(number("sdi_decile")) * 1.0,
+    "hdl": _scaled("hdl_chol_mg_dl", 1.3, 0.3, factor=MMOL_PER_MG),
+    "sbp_low": _scaled("sbp_mmhg", 110.0, 20.0, most=110.0),
+    "sbp_high": _scaled("sbp_mmhg", 130.0, 20.0, least=110.0),
+    "diabetes": _plain(lambda number: number("diabetes")),
+    "smoking": _plain(lambda number: number("current_smoker")),
+    "bmi_low": _scaled("bmi_kg_m2", 25.0, 5.0, most=30.0),
+    "bmi_high": _scaled("bmi_kg_m2", 30.0, 5.0, least=30.0),
+    "egfr_low": _scaled(_EGFR, 60.0, -15.0, most=60.0),
+    "egfr_high": _scaled(_EGFR, 90.0, -15.0, least=60.0),
+    "treated": _plain(lambda number: number("bp_treated")),
+    "statin": _plain(lambda number: number("statin")),
+    "uacr": _plain(lambda number: _log_or_nothing(number("uacr_mg_g"))),
+    "uacr_missing": _plain(lambda number: np.isnan(number("uacr_mg_g"))),
+    "hba1c_diabetes": _plain(lambda number: _hba1c(number) * number("diabetes")),
+    "hba1c_no_diabetes": _plain(lambda number: _hba1c(number) * (1.0 - number("diabetes"))),
+    "hba1c_missing": _plain(lambda number: np.isnan(number("hba1c_pct"))),
+    "sdi_4_6": _plain(lambda number: (number("sdi_decile") >= 4) & (number("sdi_decile") <= 6)),
+    "sdi_7_10": _plain(lambda number: number("sdi_decile") >= 7),
+    "sdi_missing": _plain(lambda number: np.isnan(number("sdi_decile"))),
 }
 #: Term -> the two terms whose product it is.
 _PRODUCTS = {"treated_sbp": ("treated", "sbp_high"), "treated_nonhdl": ("statin", "nonhdl")}
@@ -169,7 +207,7 @@ def _values(columns: Columns, terms: tuple[str, ...]) -> Array:
     place = dict(zip(terms, values, strict=True))
     for term, row in place.items():
         if term not in _PRODUCTS:
-            row[:] = _BASE[term](columns.number)
+            _BASE[term](columns.number, row)
     for term, pair in _PRODUCTS.items():
         if term in place:
             np.multiply(place[pair[0]], place[pair[1]], out=place[term])
@@ -181,16 +219,15 @@ def _risk(columns: Columns, model: str, outcome: str, years: int) -> Array:
     weights = _weights(model, outcome, years)
     values = _values(columns, weights.rows)
     age = values[weights.rows.index("age")]
-    linear, by_age = np.empty((2, 2, columns.size))
+    sums = np.empty((4, columns.size))
     for start in range(0, columns.size, PRODUCT_ROWS):
         part = slice(start, start + PRODUCT_ROWS)
-        np.matmul(weights.plain, values[:, part], out=linear[:, part])
-        np.matmul(weights.with_age, values[:, part], out=by_age[:, part])
-    by_age *= age
-    linear += by_age
-    x, men = linear
+        np.matmul(weights.betas, values[:, part], out=sums[:, part])
+    sums[2:] *= age
+    sums[:2] += sums[2:]
+    x, men = sums[:2]
     men -= x
-    men *= columns.is_choice("sex", "male")  # choosing row by row is slower than computing
+    men *= columns.is_choice("sex", "male").astype(np.float64)  # choosing row by row is slower than computing
     x += men
     np.exp(np.negative(x, out=x), out=x)
     x += 1.0
@@ -221,7 +258,7 @@ def _needs(model: str, outcome: str, years: int) -> tuple[Need, ...]:
         Need("bp_treated"),
         Need("diabetes"),
         Need("current_smoker"),
-        Need("egfr_ckdepi2021_ml_min_173", 15, 140),
+        Need(_EGFR, 15, 140),
         *(need for name, need in extra.items() if model in (name, "full")),
     )
 

@@ -269,9 +269,9 @@ def _check(columns: Columns, needs: tuple[Need, ...], exclusions: tuple[Exclusio
             checked.add(excluded, f"{exclusion.field} is yes: {exclusion.why}")
             checked.states[excluded] = _NOT_ASSESSABLE
     for need, beyond in outside:
-        text = _range_text(need)
-        values = columns.number(need.field)[beyond]
-        checked.add_each(beyond, [f"{need.field} {value:g} is outside {text}" for value in values.tolist()])
+        name, text = need.field, _range_text(need)
+        values = columns.number(name)[beyond]
+        checked.add_each(beyond, [f"{name} {value:g} is outside {text}" for value in values.tolist()])
         checked.states[beyond & (checked.states == _MEASURED)] = _OUT_OF_RANGE
     return checked
 
