@@ -1,0 +1,384 @@
+"""The middle line of a coronary artery between a reader's points.
+
+A walker spreads from the ostium at a speed that is high in bright tubes and low everywhere else (fast marching); its way
+back from the distal point is the path. The path is then moved to the lumen's middle on cross-sections, below a voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from CardioPrecisionLib.analysis import Progress, part, silent
+from CardioPrecisionLib.image import Array, Image
+from CardioPrecisionLib.polyline import arc_length, even_steps
+from scipy import ndimage
+
+from .sections import cast, find_lumen, sample
+from .seeds import VesselSeeds
+from .vesselness import Field, field, working_grid
+
+#: Below this the blood at an ostium holds no contrast that an artery could be followed by.
+LEAST_CONTRAST_HU = 150.0
+_SNAP_MM = 2.0
+_OSTIUM_ZONE_MM = 9.0
+_TRIES = 4
+
+
+class Untraceable(Exception):
+    """Why there is no middle line for a vessel; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class CentrelineParameters:
+    """How an artery is followed.
+
+    Attributes
+    ----------
+    margin_mm : float
+        The search looks this far beyond the box around the points; arteries bulge.
+    step_mm : float
+        Of the grid of the search.
+    spacing_mm : float
+        Between the points of the result.
+    gap_mm : float
+        Longest stretch without contrast that is bridged; it is told as a gap.
+    chamber_mm : float
+        Longest stretch inside a chamber or the aorta, beyond the ostium, that is let through.
+    """
+
+    margin_mm: float = 35.0
+    step_mm: float = 0.6
+    spacing_mm: float = 0.4
+    gap_mm: float = 25.0
+    chamber_mm: float = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Centreline:
+    """The middle line of one artery from its ostium on.
+
+    Attributes
+    ----------
+    vessel : str
+    points : numpy.ndarray
+        ``(n, 3)`` RAS mm at even steps.
+    radius_mm : numpy.ndarray
+        ``(n,)`` radius of the circle with the lumen's area; NaN where no lumen was seen.
+    lumen_hu : numpy.ndarray
+        ``(n,)`` blood, without partial volume.
+    gaps : tuple of (start mm, end mm)
+        Stretches in which no contrast was seen.
+    noise_hu : float
+        Standard deviation of the scan's noise.
+    """
+
+    vessel: str
+    points: Array
+    radius_mm: Array
+    lumen_hu: Array
+    gaps: tuple[tuple[float, float], ...] = ()
+    noise_hu: float = 0.0
+
+    @property
+    def s(self) -> Array:
+        """Distance from the ostium ``(n,)`` in mm."""
+        return arc_length(self.points)
+
+    @property
+    def length_mm(self) -> float:
+        return float(self.s[-1])
+
+
+def noise_of(image: Image) -> float:
+    """Standard deviation of the noise in HU: from differences of neighbours in soft tissue and blood (robust)."""
+    step = max(1, int(np.prod(image.shape) // 4_000_000))
+    a = image.array.transpose(np.argsort([-s for s in image.array.strides], kind="stable")).reshape(-1)
+    values = a[: a.size - 2].astype(np.float32)[::step]
+    other = a[2:].astype(np.float32)[::step]
+    tissue = (values > -30) & (values < 800) & (np.abs(values - other) < 200)
+    if tissue.sum() < 1000:
+        return 20.0
+    return float(np.median(np.abs(values - other)[tissue]) / (0.6745 * np.sqrt(2)))
+
+
+def trace_all(
+    image: Image,
+    seeds: Iterable[VesselSeeds],
+    parameters: CentrelineParameters | None = None,
+    progress: Progress = silent,
+) -> tuple[dict[str, Centreline], dict[str, str]]:
+    """Follow several arteries.
+
+    Returns
+    -------
+    lines : dict of str to Centreline
+    reasons : dict of str to str
+        For every vessel without a line, why.
+    """
+    lines: dict[str, Centreline] = {}
+    reasons: dict[str, str] = {}
+    seeds = list(seeds)
+    for n, one in enumerate(seeds):
+        try:
+            lines[one.vessel] = trace(image, one, parameters, part(progress, n / len(seeds), (n + 1) / len(seeds)))
+        except Untraceable as error:
+            reasons[one.vessel] = str(error)
+    return lines, reasons
+
+
+def trace(
+    image: Image, seeds: VesselSeeds, parameters: CentrelineParameters | None = None, progress: Progress = silent
+) -> Centreline:
+    """Follow one artery from its ostium to its distal point.
+
+    Parameters
+    ----------
+    image : Image
+        HU.
+    seeds : VesselSeeds
+    parameters : CentrelineParameters, optional
+    progress : callable
+
+    Raises
+    ------
+    Untraceable
+        A point lies outside of the scan or of any artery, there is no contrast, or the way would lead through a chamber
+        or a long stretch without contrast.
+    """
+    parameters = parameters or CentrelineParameters()
+    name = seeds.vessel
+    progress(0.0, f"{name}: search")
+    _inside(image, seeds)
+    noise = noise_of(image)
+    grid = working_grid(image, seeds.points, parameters.margin_mm, parameters.step_mm)
+    blood = _blood(grid, seeds)
+    made = field(grid, blood, 0.4 * noise)
+    points = _snapped(made, seeds, blood)
+    speed = made.speed.copy()
+    # In the ostium the artery hangs on the aorta: there the way may begin inside of it.
+    zone = _ball(grid, points[0], _OSTIUM_ZONE_MM)
+    here = speed[zone[0]]
+    here[zone[1] & made.body[zone[0]]] = 0.3
+    progress(0.3, f"{name}: search")
+    legs = [_leg(grid, speed, a, b, name) for a, b in zip(points[:-1], points[1:], strict=True)]
+    rough = np.concatenate([legs[0], *(leg[1:] for leg in legs[1:])])
+    rough = _from_ostium(made, rough, points[0])
+    _no_chamber(made, rough, points[0], parameters, name)
+    progress(0.6, f"{name}: middle of the lumen")
+    line = _centred(image, rough, blood, noise, parameters.spacing_mm, name)
+    gaps = _gaps(image, line, noise)
+    for start, end in gaps:
+        if end - start > parameters.gap_mm:
+            raise Untraceable(
+                f"{name}: between {start:.0f} and {end:.0f} mm from the ostium no contrast was found on the way; set a "
+                "point in between, or one on the same artery."
+            )
+    progress(1.0, f"{name}: done")
+    return Centreline(name, line[0], line[1], line[2], gaps, noise)
+
+
+# -- seeds -------------------------------------------------------------------------------------------------------------
+def _inside(image: Image, seeds: VesselSeeds) -> None:
+    for role, point in _roles(seeds):
+        index = image.to_index(point[None])[0]
+        if (index < 0).any() or (index > np.array(image.shape) - 1).any():
+            raise Untraceable(f"{seeds.vessel}: the {role} point {_place(point)} lies outside of the scan.")
+
+
+def _roles(seeds: VesselSeeds) -> list[tuple[str, Array]]:
+    roles = ["ostium", *["via"] * len(seeds.via), "distal"]
+    return list(zip(roles, seeds.points, strict=True))
+
+
+def _place(point: Array) -> str:
+    return "(" + ", ".join(f"{v:.1f}" for v in point) + " mm RAS)"
+
+
+def _ball(grid: Image, point: Array, radius_mm: float) -> tuple[tuple[slice, slice, slice], Array]:
+    """The box around a point, and which of its voxels lie within `radius_mm`."""
+    step = grid.spacing
+    index = grid.to_index(point[None])[0]
+    low = np.maximum(np.ceil(index - radius_mm / step), 0).astype(int)
+    high = np.minimum(np.floor(index + radius_mm / step) + 1, grid.shape).astype(int)
+    axes = [(np.arange(a, b) - i) * s for a, b, i, s in zip(low, high, index, step, strict=True)]
+    square = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
+    return (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])), square <= radius_mm**2
+
+
+def _blood(grid: Image, seeds: VesselSeeds) -> float:
+    """Blood at the ostium: the bright part of a ball around the point, calcium cut off."""
+    box, ball = _ball(grid, seeds.ostium, 3.0)
+    values = grid.array[box][ball]
+    bright = float(np.percentile(values, 85)) if values.size else -1024.0
+    if bright > 900:
+        # Calcium or a stent at the point: the level that most of the bright voxels have.
+        bright = float(np.median(values[values > LEAST_CONTRAST_HU]))
+    if bright < LEAST_CONTRAST_HU:
+        whole = grid.array[grid.array > 0]
+        most = float(np.percentile(whole, 99)) if whole.size else -1024.0
+        if most < LEAST_CONTRAST_HU:
+            raise Untraceable(
+                f"{seeds.vessel}: around the ostium point {_place(seeds.ostium)} the blood has {bright:.0f} HU; this is no "
+                "contrast-enhanced scan."
+            )
+        raise Untraceable(
+            f"{seeds.vessel}: the ostium point {_place(seeds.ostium)} is not in contrast-filled blood ({bright:.0f} HU); "
+            "set it where the artery leaves the aorta."
+        )
+    return bright
+
+
+def _snapped(made: Field, seeds: VesselSeeds, blood: float) -> list[Array]:
+    """The points moved to the fastest place nearby; a point without an artery nearby is told."""
+    out = []
+    for role, point in _roles(seeds):
+        box, ball = _ball(made.image, point, _SNAP_MM)
+        speed = np.where(ball, made.speed[box], 0.0)
+        best = np.unravel_index(int(speed.argmax()), speed.shape)
+        if role == "ostium":
+            # It stays where it is: the aorta's edge is no tube.
+            out.append(point)
+            continue
+        if speed[best] < 0.06:
+            most = float(made.image.array[box][ball].max())
+            inside = bool(made.body[box][ball].mean() > 0.5) and most > 0.5 * blood
+            what = (
+                "lies in a chamber, a great vessel or muscle" if inside else f"finds at most {most:.0f} HU within 2 mm"
+            )
+            raise Untraceable(
+                f"{seeds.vessel}: the {role} point {_place(point)} {what}; set it in the contrast-filled artery."
+            )
+        out.append(made.image.to_world(np.array(best)[None] + [b.start for b in box])[0])
+    return out
+
+
+# -- search ------------------------------------------------------------------------------------------------------------
+def _leg(grid: Image, speed: Array, start: Array, end: Array, name: str) -> Array:
+    """The fastest way ``(n, 3)`` RAS mm between two points, from the first to the second."""
+    import SimpleITK as sitk
+
+    limit = np.array(grid.shape) - 1
+    a, b = (np.clip(np.rint(grid.to_index(p[None])[0]).astype(int), 0, limit) for p in (start, end))
+    step = float(grid.spacing[0])
+    picture = sitk.GetImageFromArray(speed)
+    picture.SetSpacing([step] * 3)
+    march = sitk.FastMarchingImageFilter()
+    # The array's first axis is the picture's last.
+    march.AddTrialPoint([int(v) for v in a[::-1]])
+    stop = 3.0 * float(np.linalg.norm(start - end)) + 60.0
+    for _ in range(_TRIES):
+        march.SetStoppingValue(stop)
+        time = sitk.GetArrayFromImage(march.Execute(picture))
+        if float(time[tuple(b)]) < stop:
+            return np.asarray(grid.to_world(_descend(time, a, b)))
+        stop *= 4
+    raise Untraceable(f"{name}: no way through contrast leads from one point to the next; are both on the same artery?")
+
+
+def _descend(time: Array, start: Array, end: Array) -> Array:
+    """Voxels from `start` to `end`: back from the end, always to the neighbour that was reached first."""
+    shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
+    shifts = shifts[np.abs(shifts).sum(1) > 0]
+    length = np.linalg.norm(shifts, axis=1)
+    way = [np.asarray(end)]
+    limit = np.array(time.shape)
+    while (way[-1] != start).any():
+        near = way[-1] + shifts
+        fine = ((near >= 0) & (near < limit)).all(1)
+        now = float(time[tuple(way[-1])])
+        drop = np.where(fine, now - time[tuple(np.clip(near, 0, limit - 1).T)].astype(float), -np.inf) / length
+        best = int(drop.argmax())
+        if drop[best] <= 0:
+            break
+        way.append(near[best])
+    return np.array(way[::-1], float)
+
+
+def _from_ostium(made: Field, points: Array, ostium: Array) -> Array:
+    """The path from where it last leaves the aorta near the ostium."""
+    index = np.clip(np.rint(made.image.to_index(points)).astype(int), 0, np.array(made.image.shape) - 1)
+    inside = made.body[tuple(index.T)] & (np.linalg.norm(points - ostium, axis=1) < _OSTIUM_ZONE_MM + 1)
+    begin = int(np.flatnonzero(inside)[-1]) if inside.any() else 0
+    return points[min(begin, len(points) - 3) :]
+
+
+def _no_chamber(made: Field, points: Array, ostium: Array, parameters: CentrelineParameters, name: str) -> None:
+    index = np.clip(np.rint(made.image.to_index(points)).astype(int), 0, np.array(made.image.shape) - 1)
+    s = arc_length(points)
+    for start, end in _runs(made.body[tuple(index.T)]):
+        length = float(s[end] - s[start])
+        if length > parameters.chamber_mm:
+            raise Untraceable(
+                f"{name}: the way runs {length:.0f} mm through a chamber, a great vessel or muscle, {s[start]:.0f} mm from "
+                "the ostium; set a point on the artery in between, or check that both points are on it."
+            )
+
+
+def _runs(flags: Array) -> list[tuple[int, int]]:
+    """First and last index of every run of true values."""
+    padded = np.r_[False, np.asarray(flags, bool), False].astype(np.int8)
+    change = np.flatnonzero(np.diff(padded))
+    return [(int(a), int(b) - 1) for a, b in zip(change[::2], change[1::2], strict=True)]
+
+
+# -- below a voxel -----------------------------------------------------------------------------------------------------
+def _centred(
+    image: Image, rough: Array, blood: float, noise: float, spacing: float, name: str
+) -> tuple[Array, Array, Array]:
+    """Points, radius and blood along the lumen's middle."""
+    smooth = ndimage.gaussian_filter1d(rough, 2.0, axis=0, mode="nearest")
+    smooth[[0, -1]] = rough[[0, -1]]
+    points = even_steps(smooth, 0.5)
+    if len(points) < 8:
+        raise Untraceable(f"{name}: the way between the points is shorter than 4 mm.")
+    level = np.full(len(points), blood)
+    for turn in range(4):
+        lumen = find_lumen(cast(image, points, 5.0, order=1), level, noise)
+        move = lumen.center - points
+        size = np.linalg.norm(move, axis=1, keepdims=True)
+        move *= np.minimum(1.0, 0.8 / np.maximum(size, 1e-9))
+        weight = (lumen.found * (lumen.radius_mm > 0.2))[:, None] + 1e-3
+        # The ends see half of the neighbours: their own weight counts more.
+        sigma = 2.0 if turn < 2 else 1.5
+        blurred = ndimage.gaussian_filter1d(np.concatenate([move * weight, weight], 1), sigma, axis=0, mode="nearest")
+        points = even_steps(points + blurred[:, :3] / blurred[:, 3:], 0.5)
+        level = _level(image, points, np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, len(lumen.found)),
+                                                lumen.radius_mm), blood)  # fmt: skip
+    level_at = np.column_stack([ndimage.gaussian_filter1d(points, 1.0, axis=0, mode="nearest"), level])
+    level_at[[0, -1], :3] = points[[0, -1]]
+    line = even_steps(level_at, spacing)
+    lumen = find_lumen(cast(image, line[:, :3], 5.0), line[:, 3], noise)
+    radius = np.where((lumen.found > 0.6) & (lumen.radius_mm > 0.1), lumen.radius_mm, np.nan)
+    return line[:, :3], radius, line[:, 3]
+
+
+def _level(image: Image, points: Array, radius: Array, blood: float) -> Array:
+    """Blood along the artery ``(n,)``: a straight line through where it is wide enough to be seen unmixed."""
+    hu = sample(image, points, order=1)
+    s = arc_length(points)
+    good = (radius > 1.0) & np.isfinite(hu) & (hu > 0.5 * blood) & (hu < 1.35 * blood)
+    if good.sum() < 12 or np.ptp(s[good]) < 10:
+        return np.full(len(points), blood)
+    slope, start = 0.0, float(np.median(hu[good]))
+    for _ in range(5):
+        slope, start = (float(v) for v in np.polyfit(s[good], hu[good], 1))
+        rest = hu - (slope * s + start)
+        spread = 1.4826 * float(np.median(np.abs(rest[good]))) + 1.0
+        kept = good & (np.abs(rest) < 2.5 * spread)
+        if kept.sum() < 12 or np.ptp(s[kept]) < 10:
+            break
+        good = kept
+    # Beyond where it was seen the line is not drawn on.
+    seen = np.clip(s, s[good].min(), s[good].max())
+    return np.asarray(np.clip(slope * seen + start, 0.6 * blood, 1.2 * blood))
+
+
+def _gaps(image: Image, line: tuple[Array, Array, Array], noise: float) -> tuple[tuple[float, float], ...]:
+    """Where nothing brighter than plaque lies on the line, over 1.5 mm or more."""
+    points, _, level = line
+    s = arc_length(points)
+    hu = ndimage.gaussian_filter1d(np.nan_to_num(sample(image, points, order=1), nan=-1024.0), 1.5, mode="nearest")
+    dark = hu < 0.28 * level + 0.5 * noise
+    return tuple((float(s[a]), float(s[b])) for a, b in _runs(dark) if s[b] - s[a] >= 1.5)
