@@ -146,6 +146,8 @@ class Result:
         Measurement name to words, where `report.names.title_of` does not know them.
     documents : dict
         Further files of the run, ``{"record": {…}}`` for ``record.json``.
+    patient : Patient or None
+        Where the analysis knows more of the patient than headers and clinical file say.
     """
 
     measurements: Measurements = field(default_factory=Measurements)
@@ -157,6 +159,7 @@ class Result:
     sections: list[Section] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    patient: Patient | None = None
 
 
 @dataclass(frozen=True)

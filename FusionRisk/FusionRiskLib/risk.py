@@ -18,7 +18,7 @@ from CardioPrecisionLib.record import RunRecord, file_sha256, json_able
 from .clinical.fields import fields
 from .clinical.files import read_record
 from .clinical.measured import MeasuredRun, read_run, with_measurements
-from .clinical.record import Entry, Record, make_entry, make_record
+from .clinical.record import Entry, Record, completed, make_entry, make_record
 from .plan import Statement, make_plan
 from .risk_rows import NamedScore, fact_json, facts_of, headline, measurements_of, missing_inputs, score_all, values_of
 from .scores.columns import Columns
@@ -80,6 +80,7 @@ class RiskResult:
             ],
             titles=titles,
             documents=self.documents(),
+            patient=self.patient,
         )
         if figures:
             from .risk_figures import make_figures
@@ -266,6 +267,7 @@ class Risk:
     title: ClassVar[str] = TITLE
     inputs: ClassVar[tuple[Input, ...]] = (
         Input("clinical", "Clinical record (JSON, one-row CSV or FHIR R4 bundle)"),
+        Input("entered", "Further values, JSON or one-row CSV; they win over the record", required=False),
         Input("measurements", "measurements.json of another run of this patient", required=False, many=True),
     )
     Parameters: ClassVar[type] = RiskParameters
@@ -294,7 +296,10 @@ class Risk:
     ) -> Result:
         """Score and plan; see `assess`. `patient` comes from the same inputs; there are no labels."""
         runs = [given.data for given in inputs.values() if isinstance(given.data, MeasuredRun)]
-        found = _assess(inputs["clinical"].data, runs, parameters.wanted, part(progress, 0.0, 0.6))
+        record: Record = inputs["clinical"].data
+        if "entered" in inputs:
+            record = completed(record, inputs["entered"].data)
+        found = _assess(record, runs, parameters.wanted, part(progress, 0.0, 0.6))
         progress(0.7, "Drawing figures")
         return found.to_result(parameters.figures)
 

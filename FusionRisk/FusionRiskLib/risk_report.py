@@ -13,16 +13,17 @@ from CardioPrecisionLib.report.templating import environment
 from .clinical.fields import document, fields
 from .clinical.record import Record
 from .plan import Fact, Statement
-from .risk_rows import FAMILIES, NamedScore, validity
+from .plan.facts import DERIVED
+from .risk_rows import FAMILIES, NamedScore, unit_of, validity
 
-#: Headings of the plan.
+#: Headings of the plan, in the order of the report; a topic that is not here comes last.
 TOPICS = {
-    "lipids_pce": "Statin by the Pooled Cohort Equations",
     "lipids_prevent": "Lipid-lowering therapy by PREVENT",
+    "lipids_pce": "Statin by the Pooled Cohort Equations",
     "lipids_esc": "Lipid-lowering therapy by SCORE2",
     "calcium_statin": "Statin by coronary calcium",
-    "aspirin": "Aspirin",
     "blood_pressure": "Blood pressure",
+    "aspirin": "Aspirin",
     "cad_rads": "CAD-RADS",
     "heart_failure": "Heart failure",
     "follow_up": "Follow-up",
@@ -41,6 +42,14 @@ def _words(value: Any, unit: str) -> str:
     return names.quantity(value, unit)
 
 
+def _field_value(fact: Fact) -> str:
+    """A fact's value, of a clinical field in the words of the form."""
+    f = fields().get(fact.name)
+    if f is None or not f.numeric or isinstance(fact.value, str):
+        return _words(fact.value, fact.unit)
+    return f"{names.number(fact.value, f.unit)}\u00a0{unit_of(f)}".rstrip("\u00a0")
+
+
 def fact_title(name: str) -> str:
     """A fact's name in words."""
     f = fields().get(name)
@@ -48,16 +57,15 @@ def fact_title(name: str) -> str:
 
 
 def _fact(fact: Fact, titles: Mapping[str, str]) -> dict[str, str]:
-    value = fact.value
     state = fact.state.replace("_", " ")
-    text = _words(value, fact.unit) if fact.known else f"{state}{f' ({fact.reason})' if fact.reason else ''}"
+    text = _field_value(fact) if fact.known else f"{state}{f' ({fact.reason})' if fact.reason else ''}"
     source = "" if fact.name in titles else fact.source  # of a score: the citation, which stands with the scores
     return {"title": titles.get(fact.name) or fact_title(fact.name), "value": text, "source": source}
 
 
 def plan_section(statements: Sequence[Statement], titles: Mapping[str, str]) -> Section:
     """Statements that apply with rule and inputs; the others folded with their reasons."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {topic: [] for topic in TOPICS}
     folded: dict[str, list[dict[str, Any]]] = {}
     for s in statements:
         shown = {
@@ -75,7 +83,9 @@ def plan_section(statements: Sequence[Statement], titles: Mapping[str, str]) -> 
             folded.setdefault(_STATES[s.state], []).append(shown)
     html = _render(
         "plan.html.j2",
-        groups=[(TOPICS.get(topic, topic.replace("_", " ").capitalize()), rows) for topic, rows in groups.items()],
+        groups=[
+            (TOPICS.get(topic, topic.replace("_", " ").capitalize()), rows) for topic, rows in groups.items() if rows
+        ],
         folded=list(folded.items()),
     )
     return Section("plan", "Plan", html)
@@ -84,7 +94,7 @@ def plan_section(statements: Sequence[Statement], titles: Mapping[str, str]) -> 
 def _score_row(named: NamedScore, notes: Footnotes) -> dict[str, Any]:
     score = named.score
     value = "" if named.value is None else _words(named.value, "1" if score.kind == "category" else score.unit)
-    marks = [notes.mark(f"Holds for {validity(score)}."), notes.mark(f"{score.citation}. doi:{score.doi}")]
+    marks = [notes.mark(validity(score)), notes.mark(f"{score.citation}. doi:{score.doi}")]
     if named.category:
         guideline = named.category.guideline
         marks.append(notes.mark(f"Categories: {guideline.title}, {guideline.edition}. {guideline.reference}."))
@@ -147,9 +157,9 @@ def values_section(
             # The same quantity in another unit says nothing new.
             if f.name not in record.entries and any(source.source in record.entries for source in f.sources):
                 continue
-            value = "" if fact.value is None else _words(fact.value, f.unit)
-            rows.append({"title": f.title, "name": f.name, "value": value or "–", "state": fact.state.replace("_", " "),
-                         "reason": fact.reason or "", "source": fact.source})  # fmt: skip
+            state = "derived" if fact.source == DERIVED else fact.state.replace("_", " ")
+            rows.append({"title": f.title, "name": f.name, "value": _field_value(fact) if fact.known else "–",
+                         "state": state, "reason": fact.reason or "", "source": fact.source})  # fmt: skip
         if rows:
             groups.append((title, rows))
     gaps = [(fields()[name].title, name, count) for name, count in wanted]

@@ -132,26 +132,34 @@ def headline(scores: Iterable[NamedScore], record: Record) -> list[str]:
 
 
 # -- where a score holds -----------------------------------------------------------------------------------------------
+def unit_of(f: Field) -> str:
+    """A field's unit as people write it."""
+    return f.plain_unit.replace("m2", "m²")
+
+
 def _plain(f: Field) -> str:
     return f.title[:1].lower() + f.title[1:] if not re.match(r"[A-Z]{2}|HbA1c|eGFR", f.title) else f.title
 
 
 def _need_text(need: Need) -> str:
     f = fields()[need.field]
-    if need.low is not None and need.high is not None:
-        return f"{_plain(f)} {f.with_unit(f'{need.low:g} to {need.high:g}')}"
-    if need.low is not None:
-        return f"{_plain(f)} from {f.with_unit(f'{need.low:g}')}"
-    return f"{_plain(f)} up to {f.with_unit(f'{need.high:g}')}"
+    if need.high is None:
+        return f"{_plain(f)} from {need.low:g} {unit_of(f)}".rstrip()
+    whole = round(need.high)
+    below = abs(whole - need.high - 0.01) < 1e-9  # 84.99: all of the 84th year
+    end = f"below {whole}" if below else f"{need.high:g}"
+    between = f"{need.low:g} to {end}" if need.low is not None else end if below else f"up to {end}"
+    return f"{_plain(f)} {between} {unit_of(f)}".rstrip()
 
 
 def validity(score: Score) -> str:
-    """Where a score holds, in words: the ranges of its inputs and whom it is not for."""
+    """Where a score holds, as a sentence: the ranges of its inputs and whom it is not for."""
     ranges = [_need_text(n) for n in score.needs if n.low is not None or n.high is not None]
     without = [_plain(fields()[e.field]) for e in score.exclusions]
-    parts = [", ".join(ranges)] if ranges else []
-    parts += [f"not with {' or '.join(without)}"] if without else []
-    return "; ".join(parts) or "no range published"
+    if not ranges and not without:
+        return "No range was published."
+    holds = f"Holds for {', '.join(ranges)}" if ranges else "Holds"
+    return holds + (f"; not with {' or '.join(without)}." if without else ".")
 
 
 def missing_inputs(columns: Columns, scores: Iterable[NamedScore]) -> list[tuple[str, list[str]]]:

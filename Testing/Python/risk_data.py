@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 FOLDER = Path(__file__).resolve().parents[1] / "Data" / "risk"
 CLINICAL = {
     "sex": "male", "age_years": 61, "race": "white", "height_cm": 178, "weight_kg": 92, "sbp_mmhg": 148,
@@ -17,6 +19,11 @@ CLINICAL = {
     "diabetes": False, "current_smoker": True, "creatinine_mg_dl": 1.05, "uacr_mg_g": 22, "risk_region": "moderate",
     "prior_ascvd": False, "heart_failure": False, "chest_pain": "atypical", "dyspnoea": False, "hypertension": True,
     "dyslipidaemia": True, "family_history_cad": {"value": None, "state": "unknown"},
+}  # fmt: skip
+#: What the bundle does not say.
+ENTERED = {
+    "race": "white", "risk_region": "moderate", "statin": False, "chest_pain": "atypical", "dyspnoea": False,
+    "family_history_cad": False, "family_history_mi": False, "lipid_med": False, "high_bleeding_risk": False,
 }  # fmt: skip
 LOINC, UCUM, SNOMED = "http://loinc.org", "http://unitsofmeasure.org", "http://snomed.info/sct"
 ATC = "http://www.whocc.no/atc"
@@ -103,7 +110,7 @@ def measured_lv(folder: Path) -> Path:
     sample = demo_patient().sample
     image, labels = folder / "cine.nii.gz", folder / "lv.nii.gz"
     frames = sample.sequence
-    write_nifti(image, frames.array, frames.affine, 40.0)
+    write_nifti(image, np.stack(list(frames)), frames.affine, 40.0)
     write_nifti(labels, sample.labels, frames.affine, 40.0)
     clinical = folder / "clinical.json"
     clinical.write_text(
@@ -116,7 +123,7 @@ def measured_lv(folder: Path) -> Path:
 
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, document in (("clinical", CLINICAL), ("bundle", bundle())):
+    for name, document in (("clinical", CLINICAL), ("bundle", bundle()), ("entered", ENTERED)):
         text = json.dumps(document, indent=1)
         (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:

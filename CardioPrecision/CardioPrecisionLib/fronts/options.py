@@ -177,7 +177,7 @@ def input_options(analysis: Analysis) -> tuple[dict[str, str], list[tuple[str, A
             kind = Annotated[list[Path] | None, typer.Option(metavar="FILE", help=text)]
         else:
             name = i.role
-            kind = Annotated[kind, typer.Option(metavar="PATH", help=f"{i.title}: file or folder.")]
+            kind = Annotated[kind, typer.Option(metavar="PATH", help=f"{i.title}.")]
         names[name] = i.role
         parameters.append((name, kind, inspect.Parameter.empty if i.required and not tables else None))
     return names, parameters

@@ -87,12 +87,12 @@ def _role_of(analysis: Analysis, name: str) -> str | None:
 
 
 def _patient(loaded: Mapping[str, Loaded], clinical: Clinical | None) -> tuple[Patient, list[str]]:
-    """Each fact of the patient from the first input that says it, and what was entered."""
+    """The patient of the first input with a header that says something, and what was entered."""
     patients = [given.patient for given in loaded.values()]
-    if len({p.key for p in patients if p.key}) > 1:
+    header = next((p for p in patients if p != Patient()), Patient())
+    keys = {p.key for p in patients if p.key}
+    if len(keys) > 1:
         raise InputError("The inputs are of different patients.")
-    facts = {field.name: [getattr(p, field.name) for p in patients] for field in dataclasses.fields(Patient)}
-    header = Patient(**{name: next((v for v in values if v is not None), None) for name, values in facts.items()})
     return merge(header, clinical.patient) if clinical else (header, [])
 
 
@@ -206,6 +206,7 @@ def run_analysis(
                 )
         with record.stage("run"):
             result = analysis.run(loaded, chosen, part(progress, 0.15, 0.95), patient=patient, labels=reader_labels)
+        patient = result.patient or patient
         read = [text for given in loaded.values() for text in given.warnings]
         result.warnings = _unique(
             entered.warnings if entered else [], read, disagreements, label_warnings, result.warnings

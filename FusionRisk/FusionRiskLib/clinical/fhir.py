@@ -287,7 +287,7 @@ def record_from_bundle(bundle: Mapping[str, Any], path: Path, on: date | None = 
 
 def _left_out(what: str, names: list[str]) -> str:
     shown = ", ".join(sorted(set(filter(None, names))))
-    return f"{len(names)} {what} were not used{f': {shown}' if shown else ''}."
+    return f"Not used: {what} ({len(names)}){f': {shown}' if shown else ''}."
 
 
 def _patient(reader: _Reader, node: Mapping[str, Any], place: str, on: date | None) -> None:

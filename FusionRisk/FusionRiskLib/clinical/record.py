@@ -92,6 +92,34 @@ def make_record(entries: Mapping[str, Entry], warnings: tuple[str, ...] = ()) ->
     return Record(ordered, (*found, *_contradictions(ordered)))
 
 
+def completed(record: Record, entered: Record) -> Record:
+    """A record with values that were entered beside it.
+
+    Parameters
+    ----------
+    record : Record
+        From an export, say.
+    entered : Record
+        Its values win; where both know a value and differ, that is a warning.
+    """
+    differing = [
+        f"{name} was entered as {_shown(entry.value)}, the record says {_shown(record.entries[name].value)}; the "
+        "entered value was used."
+        for name, entry in entered.entries.items()
+        if name in record.entries and record.entries[name].value not in (None, entry.value)
+    ]
+    merged = make_record({**record.entries, **entered.entries})
+    return Record(
+        merged.entries, tuple(dict.fromkeys((*record.warnings, *entered.warnings, *differing, *merged.warnings)))
+    )
+
+
+def _shown(value: float | bool | str | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value or UNKNOWN)
+
+
 def _contradictions(entries: Mapping[str, Entry]) -> list[str]:
     """The same quantity given in two units that do not agree within 2 %."""
     found: dict[frozenset[str], str] = {}
