@@ -19,8 +19,18 @@ from .clinical.fields import fields
 from .clinical.files import read_record
 from .clinical.measured import MeasuredRun, read_run, with_measurements
 from .clinical.record import Entry, Record, completed, make_entry, make_record
-from .plan import Statement, make_plan
-from .risk_rows import NamedScore, fact_json, facts_of, headline, measurements_of, missing_inputs, score_all, values_of
+from .plan import Statement, make_plan, rules
+from .risk_rows import (
+    WHOLE,
+    NamedScore,
+    fact_json,
+    facts_of,
+    headline,
+    measurements_of,
+    missing_inputs,
+    score_all,
+    values_of,
+)
 from .scores.columns import Columns
 from .scores.registry import select
 from .table import TableSummary, score_table
@@ -133,9 +143,10 @@ def _counts(statements: Iterable[Statement]) -> dict[str, int]:
 
 
 def _use(run: MeasuredRun) -> tuple[str, int, int]:
-    """Analysis, its rows, and how many of them fill a field."""
-    named = {(f.measurement, site) for f in fields().values() if f.measurement for site in f.measurement_sites}
-    return run.analysis, len(run.rows), sum((row.name, row.site) in named for row in run.rows)
+    """Analysis, its rows, and how many of them fill a field or are asked for by a rule of the plan."""
+    used = {(f.measurement, site) for f in fields().values() if f.measurement for site in f.measurement_sites}
+    used |= {(name, site) for rule in rules() for name in rule.needs for site in WHOLE}
+    return run.analysis, len(run.rows), sum((row.name, row.site) in used for row in run.rows)
 
 
 def _with_patient(record: Record, run: MeasuredRun) -> tuple[Record, list[str]]:
@@ -176,7 +187,7 @@ def _joined(record: Record, runs: Sequence[MeasuredRun]) -> tuple[Record, list[s
         if _use(run)[2]:
             warnings += [f"{run.analysis}: {text}" for text in run.warnings]
         else:
-            warnings.append(f"None of the {len(run.rows)} measurements of {run.analysis} is used by a score here.")
+            warnings.append(f"None of the {len(run.rows)} measurements of {run.analysis} is used here.")
     return record, [*record.warnings, *warnings]
 
 

@@ -28,7 +28,6 @@ TOPICS = {
     "heart_failure": "Heart failure",
     "follow_up": "Follow-up",
 }
-_STATES = {"applies": "Applies", "does_not_apply": "Does not apply", "not_assessable": "Not assessable"}
 
 
 def _render(template: str, **values: Any) -> str:
@@ -66,7 +65,7 @@ def _fact(fact: Fact, titles: Mapping[str, str]) -> dict[str, str]:
 def plan_section(statements: Sequence[Statement], titles: Mapping[str, str]) -> Section:
     """Statements that apply with rule and inputs; the others folded with their reasons."""
     groups: dict[str, list[dict[str, Any]]] = {topic: [] for topic in TOPICS}
-    folded: dict[str, list[dict[str, Any]]] = {}
+    folded: dict[str, list[dict[str, Any]]] = {"not_assessable": [], "does_not_apply": []}
     for s in statements:
         shown = {
             "id": s.id,
@@ -80,13 +79,13 @@ def plan_section(statements: Sequence[Statement], titles: Mapping[str, str]) -> 
         if s.state == "applies":
             groups.setdefault(s.topic, []).append(shown)
         else:
-            folded.setdefault(_STATES[s.state], []).append(shown)
+            folded[s.state].append(shown)
     html = _render(
         "plan.html.j2",
         groups=[
             (TOPICS.get(topic, topic.replace("_", " ").capitalize()), rows) for topic, rows in groups.items() if rows
         ],
-        folded=list(folded.items()),
+        folded=[(state.replace("_", " ").capitalize(), rows) for state, rows in folded.items() if rows],
     )
     return Section("plan", "Plan", html)
 
@@ -143,7 +142,7 @@ def values_section(
     facts : mapping
         `risk_rows.record_facts`.
     used : sequence of (str, int, int)
-        Analysis, its rows, and how many of them fill a field.
+        Analysis, its rows, and how many of them are used here.
     wanted : sequence of (str, int)
         Field that is not known, and how many scores need it.
     """

@@ -35,6 +35,8 @@ FAMILIES = {
     "hfapeff": "HFA-PEFF (2019)",
     "diastolic": "Diastolic function (ASE/EACVI 2016)",
 }
+#: Sites of a measurement of the whole organ.
+WHOLE = (None, "total")
 #: What the head of a report shows, the first nine that have a value.
 HEADLINE = (
     "risk_prevent_base_ascvd_10y",
@@ -192,7 +194,7 @@ def facts_of(record: Record, runs: Sequence[MeasuredRun], scores: Iterable[Named
     facts: dict[str, Fact] = {}
     for run in runs:
         for row in run.rows:
-            if row.site in (None, "total"):
+            if row.site in WHOLE:
                 facts[row.name] = Fact(row.name, row.value, row.unit, row.state.value, row.reason, run.analysis)
     of_record = values_of(record, runs)
     facts |= of_record

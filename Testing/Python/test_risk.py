@@ -110,7 +110,21 @@ def test_a_run_that_measures_nothing_of_use_is_named(tmp_path):
     path = tmp_path / "m.json"
     path.write_text(json.dumps(measurement.document("walls", measurement.Patient(), [row], [])), encoding="utf-8")
     found = assess(record_from_values(PRIMARY, "x"), [path])
-    assert any("None of the 1 measurements of walls is used" in w for w in found.warnings)
+    assert any("None of the 1 measurements of walls is used here" in w for w in found.warnings)
+
+
+def test_what_only_the_plan_asks_for_reaches_it(tmp_path):
+    row = measurement.Measurement("cad_rads", "3/P2", "1")
+    path = tmp_path / "m.json"
+    text = json.dumps(measurement.document("plaque", measurement.Patient(), [row], ["The scan was noisy."]))
+    path.write_text(text, encoding="utf-8")
+    record = record_from_values(PRIMARY | {"chest_pain": "atypical"}, "x")
+    found = assess(record, [path])
+    states = {s.id: s.state for s in found.statements if s.topic == "cad_rads"}
+    assert states["cad_rads_three"] == "applies"
+    assert states["cad_rads_two"] == "does_not_apply"
+    assert "plaque: The scan was noisy." in found.warnings
+    assert not any("None of" in w for w in found.warnings)
 
 
 def test_warnings_of_a_run_come_along(patient):

@@ -70,16 +70,17 @@ def test_statements_with_inputs_and_citation(patient, page):
 
 
 def test_values_with_unit_state_and_source(page):
+    ef = risk_cases.value_in(risk_cases.LV, "lv_ef", None)
     text = text_of(section(page, "values"))
     for words in (
         "Systolic blood pressure sbp_mmhg 148 mmHg entered Observation",
         "Smokes now current_smoker yes entered Observation",
-        f"LV ejection fraction lv_ef_pct {risk_cases.value_in(risk_cases.LV, 'lv_ef', None):.1f} % measured lv-function",
+        f"LV ejection fraction lv_ef_pct {ef:.1f} % measured lv-function",
         "eGFR (CKD-EPI 2021) egfr_ckdepi2021_ml_min_173 80.8 mL/min/1.73 m² derived",
         "Race as the score asks for it race white entered JSON",
     ):
         assert words in text, words
-    assert re.search(r"lv-function: 1 of \d+ measurements fill a field here", text)
+    assert re.search(r"lv-function: 1 of \d+ measurements is used here", text)
     assert "Scores that need it" in text
 
 
