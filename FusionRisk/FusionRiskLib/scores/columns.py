@@ -200,7 +200,7 @@ def _few_words(f: Field, raw: Array, most: int = 8) -> Array | None:
             return None
         place += _same_text(raw, row).view(np.uint8) * np.uint8(len(meanings))
         meanings.append(value)
-    return np.array(meanings)[place]
+    return np.take(np.array(meanings), place)
 
 
 def _value(f: Field, word: str) -> float | None:

@@ -120,6 +120,7 @@ def _scaled(
     factor: float = 1.0,
 ) -> _Write:
     """``(field - centre) / unit``, the field held at `least` or `most` and multiplied by `factor` first."""
+    per = 1.0 / unit
 
     def write(number: Numbers, out: Array) -> None:
         values = number(field)
@@ -130,7 +131,7 @@ def _scaled(
         if factor != 1.0:
             values = np.multiply(values, factor, out=out)
         np.subtract(values, centre, out=out)
-        out /= unit
+        out *= per
 
     return write
 

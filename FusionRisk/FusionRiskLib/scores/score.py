@@ -77,7 +77,7 @@ class Scored:
     @cached_property
     def state(self) -> Array:
         """``(rows,)`` object: ``measured``, ``not_assessable`` or ``out_of_range``."""
-        return np.asarray(np.array(STATES, dtype=object)[self.state_codes])
+        return np.take(np.array(STATES, dtype=object), self.state_codes)
 
     @cached_property
     def reason(self) -> Array:
@@ -85,7 +85,7 @@ class Scored:
         reason = np.empty(self.reason_codes.size, dtype=object)
         for (start, texts), (stop, _) in pairwise((*self.texts, (reason.size, []))):
             if len(texts) > 1:
-                reason[start:stop] = np.array(texts, dtype=object)[self.reason_codes[start:stop]]
+                reason[start:stop] = np.take(np.array(texts, dtype=object), self.reason_codes[start:stop])
         return reason
 
 
