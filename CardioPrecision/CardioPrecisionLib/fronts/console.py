@@ -12,6 +12,9 @@ from ..measurement import Measurement, State
 if TYPE_CHECKING:
     from .runner import RunOutcome
 
+#: How many names that share a reason are listed.
+_NAMES_SHOWN = 4
+
 
 @contextlib.contextmanager
 def shown_progress(stream: TextIO, quiet: bool = False) -> Iterator[Progress]:
@@ -93,7 +96,10 @@ def show_outcome(stream: TextIO, outcome: RunOutcome) -> None:
     if table.row_count:
         console.print(table)
     for why, names in missing.items():
-        console.print(f"[dim]{escape('; '.join(names))}[/dim]: {escape(why)}", soft_wrap=True)
+        # The report names them all; here a list of sixteen scores would hide what is missing.
+        more = len(names) - _NAMES_SHOWN + 1
+        shown = names if more < 2 else [*names[: _NAMES_SHOWN - 1], f"{more} more"]
+        console.print(f"[dim]{escape('; '.join(shown))}[/dim]: {escape(why)}", soft_wrap=True)
     show_warnings(stream, outcome.result.warnings)
     if not outcome.result.measurements.assessable:
         console.print("Nothing was assessable; the report says why.", soft_wrap=True)
