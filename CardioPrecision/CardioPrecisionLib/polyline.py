@@ -42,10 +42,7 @@ def even_steps(points: Array, step_mm: float) -> Array:
     s = arc_length(points)
     spline = CubicSpline(s, points, bc_type="natural") if len(points) > 2 else None
     fine_s = np.linspace(0.0, s[-1], max(2, int(np.ceil(8 * s[-1] / step_mm)) + 1))
-    if spline is None:
-        fine = points[0] + (fine_s / s[-1])[:, None] * (points[1] - points[0])
-    else:
-        fine = spline(fine_s)
+    fine = points[0] + (fine_s / s[-1])[:, None] * (points[1] - points[0]) if spline is None else spline(fine_s)
     along = arc_length(fine)
     even = np.linspace(0.0, along[-1], max(2, int(np.ceil(along[-1] / step_mm - 1e-9)) + 1))
     return np.stack([np.interp(even, along, fine[:, c]) for c in range(fine.shape[1])], 1)

@@ -1,13 +1,15 @@
 """The middle line of a coronary artery between a reader's points.
 
-A walker spreads from the ostium at a speed that is high in bright tubes and low everywhere else (fast marching); its way
-back from the distal point is the path. The path is then moved to the lumen's middle on cross-sections, below a voxel.
+A walker spreads from the ostium at a speed that is high in bright tubes and low everywhere else (fast marching); its
+way back from the distal point is the path. The path is then moved to the lumen's middle on cross-sections, below a
+voxel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, part, silent
@@ -17,12 +19,14 @@ from scipy import ndimage
 
 from .sections import cast, find_lumen, sample
 from .seeds import VesselSeeds
-from .vesselness import Field, field, working_grid
+from .vesselness import Field, field, thick, working_grid
 
 #: Below this the blood at an ostium holds no contrast that an artery could be followed by.
 LEAST_CONTRAST_HU = 150.0
 _SNAP_MM = 2.0
 _OSTIUM_ZONE_MM = 9.0
+#: A ball of this radius fits into the aorta, but into no left main artery.
+_AORTA_RADIUS_MM = 6.0
 _TRIES = 4
 
 
@@ -162,9 +166,9 @@ def trace(
     here = speed[zone[0]]
     here[zone[1] & made.body[zone[0]]] = 0.3
     progress(0.3, f"{name}: search")
-    legs = [_leg(grid, speed, a, b, name) for a, b in zip(points[:-1], points[1:], strict=True)]
+    legs = [_leg(grid, speed, a, b, name) for a, b in pairwise(points)]
     rough = np.concatenate([legs[0], *(leg[1:] for leg in legs[1:])])
-    rough = _from_ostium(made, rough, points[0])
+    rough = _from_ostium(grid, rough, points[0], blood)
     _no_chamber(made, rough, points[0], parameters, name)
     progress(0.6, f"{name}: middle of the lumen")
     line = _centred(image, rough, blood, noise, parameters.spacing_mm, name)
@@ -220,12 +224,12 @@ def _blood(grid: Image, seeds: VesselSeeds) -> float:
         most = float(np.percentile(whole, 99)) if whole.size else -1024.0
         if most < LEAST_CONTRAST_HU:
             raise Untraceable(
-                f"{seeds.vessel}: around the ostium point {_place(seeds.ostium)} the blood has {bright:.0f} HU; this is no "
-                "contrast-enhanced scan."
+                f"{seeds.vessel}: around the ostium point {_place(seeds.ostium)} the blood has {bright:.0f} HU; "
+                "this is no contrast-enhanced scan."
             )
         raise Untraceable(
-            f"{seeds.vessel}: the ostium point {_place(seeds.ostium)} is not in contrast-filled blood ({bright:.0f} HU); "
-            "set it where the artery leaves the aorta."
+            f"{seeds.vessel}: the ostium point {_place(seeds.ostium)} is not in contrast-filled blood "
+            f"({bright:.0f} HU); set it where the artery leaves the aorta."
         )
     return bright
 
@@ -244,9 +248,8 @@ def _snapped(made: Field, seeds: VesselSeeds, blood: float) -> list[Array]:
         if speed[best] < 0.06:
             most = float(made.image.array[box][ball].max())
             inside = bool(made.body[box][ball].mean() > 0.5) and most > 0.5 * blood
-            what = (
-                "lies in a chamber, a great vessel or muscle" if inside else f"finds at most {most:.0f} HU within 2 mm"
-            )
+            dark = f"finds at most {most:.0f} HU within 2 mm"
+            what = "lies in a chamber, a great vessel or muscle" if inside else dark
             raise Untraceable(
                 f"{seeds.vessel}: the {role} point {_place(point)} {what}; set it in the contrast-filled artery."
             )
@@ -296,12 +299,18 @@ def _descend(time: Array, start: Array, end: Array) -> Array:
     return np.array(way[::-1], float)
 
 
-def _from_ostium(made: Field, points: Array, ostium: Array) -> Array:
-    """The path from where it last leaves the aorta near the ostium."""
-    index = np.clip(np.rint(made.image.to_index(points)).astype(int), 0, np.array(made.image.shape) - 1)
-    inside = made.body[tuple(index.T)] & (np.linalg.norm(points - ostium, axis=1) < _OSTIUM_ZONE_MM + 1)
-    begin = int(np.flatnonzero(inside)[-1]) if inside.any() else 0
-    return points[min(begin, len(points) - 3) :]
+def _from_ostium(grid: Image, points: Array, ostium: Array, blood: float) -> Array:
+    """The path without its first stretch, as far as that lies in the aorta."""
+    box, _ = _ball(grid, ostium, 25.0)
+    aorta = thick(grid.array[box] > 0.65 * blood, float(grid.spacing[0]), _AORTA_RADIUS_MM)
+    index = np.rint(grid.to_index(points)).astype(int) - [b.start for b in box]
+    near = ((index >= 0) & (index < aorta.shape)).all(1)
+    inside = np.zeros(len(points), bool)
+    inside[near] = aorta[tuple(index[near].T)]
+    s = arc_length(points)
+    runs = [(a, b) for a, b in _runs(inside) if s[a] < 2.0]
+    begin = runs[-1][1] if runs else 0
+    return points[min(begin, max(len(points) - 3, 0)) :]
 
 
 def _no_chamber(made: Field, points: Array, ostium: Array, parameters: CentrelineParameters, name: str) -> None:
@@ -311,8 +320,8 @@ def _no_chamber(made: Field, points: Array, ostium: Array, parameters: Centrelin
         length = float(s[end] - s[start])
         if length > parameters.chamber_mm:
             raise Untraceable(
-                f"{name}: the way runs {length:.0f} mm through a chamber, a great vessel or muscle, {s[start]:.0f} mm from "
-                "the ostium; set a point on the artery in between, or check that both points are on it."
+                f"{name}: the way runs {length:.0f} mm through a chamber, a great vessel or muscle, {s[start]:.0f} mm "
+                "from the ostium; set a point on the artery in between, or check that both points are on it."
             )
 
 

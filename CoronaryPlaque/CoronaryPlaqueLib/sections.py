@@ -129,10 +129,13 @@ def find_lumen(rays: Rays, lumen_hu: Array, noise_hu: float, wall_hu: float = WA
     border, met = _first_below(likeness, 0.5 * (top[:, None] + level), rays.radius)
     border, found = _fill(border, met)
     center, area = _polygon(border, rays)
-    small = _contrast_area(likeness, border, level.mean(1), np.asarray(lumen_hu, float), rays.radius)
+    around = level.mean(1)
+    small = _contrast_area(likeness, border, around, blood[:, 0, 0], rays.radius, noise_hu)
     radius = np.sqrt(area / np.pi)
     w = np.clip((radius - 0.75) / 0.35, 0, 1)
-    return Lumen(border, found, center, w * area + (1 - w) * np.minimum(small, area))
+    bright = _bright_center(likeness, around + noise_hu, rays)
+    center = w[:, None] * center + (1 - w)[:, None] * bright
+    return Lumen(border, found, center, w * area + (1 - w) * small)
 
 
 def _first_below(values: Array, threshold: Array, radius: Array) -> tuple[Array, Array]:
@@ -144,7 +147,7 @@ def _first_below(values: Array, threshold: Array, radius: Array) -> tuple[Array,
     a = np.take_along_axis(values, left[..., None], -1)[..., 0]
     b = np.take_along_axis(values, n[..., None], -1)[..., 0]
     share = np.where(n > 0, (a - threshold) / np.maximum(a - b, 1e-6), 0.0)
-    return radius[left] + np.clip(share, 0, 1) * (radius[n] - radius[left]), met
+    return radius[left] + np.clip(share, 0, 1) * (radius[n] - radius[left]), np.asarray(met)
 
 
 def _outside(values: Array, border: Array, radius: Array) -> Array:
@@ -176,18 +179,37 @@ def _polygon(border: Array, rays: Rays) -> tuple[Array, Array]:
     x, y = border * np.cos(angle), border * np.sin(angle)
     x2, y2 = np.roll(x, -1, 1), np.roll(y, -1, 1)
     cross = x * y2 - x2 * y
-    # A polygon of 32 corners on a circle lacks 0.64 % of its area.
     area = 0.5 * cross.sum(1)
     safe = np.maximum(6 * area, 1e-9)
     cx, cy = ((x + x2) * cross).sum(1) / safe, ((y + y2) * cross).sum(1) / safe
     center = rays.points + cx[:, None] * rays.first + cy[:, None] * rays.second
+    # A polygon lacks a little of the area of the circle that it stands for.
     whole = area * (2 * np.pi / ANGLES) / np.sin(2 * np.pi / ANGLES)
     return center, whole
 
 
-def _contrast_area(likeness: Array, border: Array, level: Array, blood: Array, radius: Array) -> Array:
-    """Area that blood of full brightness would need to give the contrast that is seen: blur does not change it."""
+def _bright_center(likeness: Array, level: Array, rays: Rays) -> Array:
+    """Middle of what is brighter than `level` within 1.5 mm ``(n, 3)``: of lumens too thin for a border."""
+    near = rays.radius <= 1.5
+    r = rays.radius[near]
+    mean = ndimage.uniform_filter1d(likeness[:, :, near], 3, axis=0, mode="nearest")
+    weight = np.clip(mean - level[:, None, None], 0, None) * r
+    angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
+    total = np.maximum(weight.sum((1, 2)), 1e-6)
+    x = (weight * (r * np.cos(angle)[:, None])).sum((1, 2)) / total
+    y = (weight * (r * np.sin(angle)[:, None])).sum((1, 2)) / total
+    return np.asarray(rays.points + x[:, None] * rays.first + y[:, None] * rays.second)
+
+
+def _contrast_area(likeness: Array, border: Array, level: Array, blood: Array, radius: Array, noise_hu: float) -> Array:
+    """Area that blood of full brightness would need to give the contrast that is seen: blur does not change it.
+
+    0 where the middle is no brighter than noise lets the surroundings be: an occlusion.
+    """
     mean = ndimage.uniform_filter1d(likeness.mean(1), 3, axis=0, mode="nearest")
     share = np.clip((mean - level[:, None]) / np.maximum(blood - level, 30.0)[:, None], 0, 1)
     within = radius[None] <= border.mean(1)[:, None] + 0.7
-    return np.asarray((2 * np.pi * radius * share * within).sum(1) * RAY_STEP_MM)
+    area = (2 * np.pi * radius * share * within).sum(1) * RAY_STEP_MM
+    # The middle 0.3 mm of three sections: about two independent voxels.
+    seen = mean[:, :4].mean(1) - level > 1.0 * noise_hu
+    return np.where(seen, area, 0.0)

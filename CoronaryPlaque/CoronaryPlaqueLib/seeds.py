@@ -198,7 +198,7 @@ def _collect(path: Path, rows: list[_Row]) -> tuple[VesselSeeds, ...]:
         for role in ("ostium", "distal"):
             if len(by_role[role]) != 1:
                 count = len(by_role[role])
-                raise InputError(f"{path}: {vessel} has {'no' if not count else count} {role} "
+                raise InputError(f"{path}: {vessel} has {count or 'no'} {role} "
                                  f"point{'s' if count > 1 else ''}; it needs exactly one.")  # fmt: skip
         ostium, distal = (np.array(by_role[role][0].point) for role in ("ostium", "distal"))
         if np.linalg.norm(ostium - distal) < 2.0:

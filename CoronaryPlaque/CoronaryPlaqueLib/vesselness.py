@@ -101,10 +101,11 @@ def thick(mask: Array, step_mm: float, radius_mm: float) -> Array:
     def inside(m: Array) -> Array:
         picture = sitk.GetImageFromArray(m.astype(np.uint8))
         picture.SetSpacing([step_mm] * 3)
-        found = sitk.SignedMaurerDistanceMap(
-            picture, insideIsPositive=True, squaredDistance=False, useImageSpacing=True
-        )
-        return np.asarray(sitk.GetArrayFromImage(found))
+        measure = sitk.SignedMaurerDistanceMapImageFilter()
+        measure.SetInsideIsPositive(True)
+        measure.SetSquaredDistance(False)
+        measure.SetUseImageSpacing(True)
+        return np.asarray(sitk.GetArrayFromImage(measure.Execute(picture)))
 
     core = inside(mask) > radius_mm
     if not core.any():
@@ -127,16 +128,19 @@ def tubeness(hu: Array, where: Array, step_mm: float, contrast_hu: float) -> Arr
         smooth = ndimage.gaussian_filter(hu, scale / step_mm, mode="nearest", truncate=3.0)
         h = max(1, round(0.6 * scale / step_mm))
 
-        def value(di: int, dj: int, dk: int, smooth: Array = smooth, h: int = h) -> Array:
-            at = [np.clip(axis + d * h, 0, n - 1) for axis, d, n in zip(i, (di, dj, dk), hu.shape, strict=True)]
-            return np.asarray(smooth[at[0], at[1], at[2]])
+        def both(*step: int, smooth: Array = smooth, h: int = h) -> Array:
+            """The sum of the two voxels that lie `step` ahead and behind."""
+            total = np.zeros(len(where), np.float32)
+            for sign in (-h, h):
+                at = [np.clip(axis + sign * d, 0, n - 1) for axis, d, n in zip(i, step, hu.shape, strict=True)]
+                total += smooth[at[0], at[1], at[2]]
+            return total
 
-        middle = value(0, 0, 0)
-        xx, yy, zz = (value(*d) + value(*(-n for n in d)) - 2 * middle for d in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
-        xy, xz, yz = (
-            (value(*d) + value(*(-n for n in d)) - value(*e) - value(*(-n for n in e))) / 4
-            for d, e in (((1, 1, 0), (1, -1, 0)), ((1, 0, 1), (1, 0, -1)), ((0, 1, 1), (0, 1, -1)))
-        )
+        middle = both(0, 0, 0)
+        xx, yy, zz = both(1, 0, 0) - middle, both(0, 1, 0) - middle, both(0, 0, 1) - middle
+        xy = (both(1, 1, 0) - both(1, -1, 0)) / 4
+        xz = (both(1, 0, 1) - both(1, 0, -1)) / 4
+        yz = (both(0, 1, 1) - both(0, 1, -1)) / 4
         along = _middle_eigenvalue(xx, yy, zz, xy, xz, yz) * (scale / (h * step_mm)) ** 2
         np.maximum(best, np.clip(-along / (0.22 * contrast_hu), 0, 1), out=best)
     return best

@@ -101,7 +101,8 @@ class CCTASample:
         """One series of classic CT images; see `phantom.dicom_ct.write_ct_dicom`."""
         from ..dicom_ct import write_ct_dicom
 
-        usual = {"thickness_mm": self.thickness_mm, "contrast_agent": "Iodinated contrast", "kernel": "Bv40d",
+        usual: dict[str, Any] = {
+            "thickness_mm": self.thickness_mm, "contrast_agent": "Iodinated contrast", "kernel": "Bv40d",
                  "series_description": "coronary CTA", "protocol": "CorCTA"}  # fmt: skip
         return write_ct_dicom(folder, self.image, **(usual | header))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Vessel:
 
     def __post_init__(self) -> None:
         ordered = sorted(self.lesions, key=lambda n: n.at_mm)
-        for one, other in zip(ordered, ordered[1:], strict=False):
+        for one, other in pairwise(ordered):
             if one.end_mm > other.start_mm:
                 raise ValueError(f"{self.name}: the lesions at {one.at_mm:g} and {other.at_mm:g} mm overlap")
         for lesion in ordered:
