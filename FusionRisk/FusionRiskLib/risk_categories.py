@@ -29,12 +29,15 @@ class Category:
     names : tuple of str
         One more than limits.
     guideline : Guideline
+    verified : bool
+        Whether the limits were read in a source.
     """
 
     name: str
     limits: tuple[float, ...]
     names: tuple[str, ...]
     guideline: Guideline
+    verified: bool = True
 
 
 @cache
@@ -84,4 +87,4 @@ def category_of(score: str, value: float | str | None, columns: Columns) -> Cate
         return None
     place = bisect_right(band["limits"], value)
     limits, names = tuple(map(float, band["limits"])), tuple(band["names"])
-    return Category(names[place], limits, names, guidelines()[row["guideline"]])
+    return Category(names[place], limits, names, guidelines()[row["guideline"]], row.get("verified", True))

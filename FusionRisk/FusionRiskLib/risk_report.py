@@ -96,7 +96,9 @@ def _score_row(named: NamedScore, notes: Footnotes) -> dict[str, Any]:
     marks = [notes.mark(validity(score)), notes.mark(f"{score.citation}. doi:{score.doi}")]
     if named.category:
         guideline = named.category.guideline
-        marks.append(notes.mark(f"Categories: {guideline.title}, {guideline.edition}. {guideline.reference}."))
+        unverified = "" if named.category.verified else " Unverified: the limits were not read in it."
+        text = f"Categories: {guideline.title}, {guideline.edition}. {guideline.reference}.{unverified}"
+        marks.append(notes.mark(text))
     if score.note:
         marks.append(notes.mark(score.note))
     return {
