@@ -1,0 +1,317 @@
+"""Reading a cohort from a CSV and its schema."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from CardioPrecisionLib.errors import InputError
+
+from ..clinical.cells import read_cells, refuse_formulas
+from ..clinical.fields import UNKNOWN_WORDS, YES_NO_WORDS, Field, fields
+from ..clinical.files import delimiter_of, read_text, table_rows
+from .cohort import Array, Cohort, Column, Outcome, class_outcome, survival_outcome
+from .modalities import clinical_field, modality_of
+from .schema import CohortSchema, read_schema
+
+#: A column of words with more different ones than this is free text or an identifier.
+MAX_CHOICES = 20
+#: Columns that say how a value of a run came about.
+_ASIDE = ("_state", "_reason", "_low", "_high", "_level", "_method", "_source")
+
+
+class _Table:
+    """Named columns of cells with their line numbers."""
+
+    def __init__(self, path: Path):
+        text = read_text(path)
+        try:
+            reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]), strict=True)
+            names = [name.strip() for name in next(reader, [])]
+            lines = list(table_rows(reader, len(names), path)) if names else []
+        except csv.Error as error:
+            raise InputError(f"{path}: this is not a CSV table ({error}).") from None
+        if not lines:
+            raise InputError(f"{path}: the cohort is empty; it needs a header line and a line per patient.")
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"{path}: the column {name!r} is there more than once.")
+        self.path, self.names = path, names
+        self.lines = [number for number, _ in lines]
+        self.cells = dict(zip(names, zip(*(row for _, row in lines), strict=True), strict=True))
+        for name in names:
+            refuse_formulas(name, self.cells[name], self.place)
+
+    def place(self, i: int) -> str:
+        return f"{self.path}, line {self.lines[i]}"
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.lines = [self.lines[i] for i in rows]
+        self.cells = {name: tuple(column[i] for i in rows) for name, column in self.cells.items()}
+
+    def column(self, name: str, use: str) -> tuple[str, ...]:
+        if name not in self.cells:
+            raise InputError(f"{self.path}: the column {name!r}, {use}, is not in the table.")
+        return self.cells[name]
+
+
+def read_cohort(path: str | Path, schema: CohortSchema | str | Path, outcome: bool = True) -> Cohort:
+    """Read a cohort.
+
+    Parameters
+    ----------
+    path : path
+        CSV in UTF-8 (comma, semicolon or tab): a header line, one row per patient or per visit. Columns are clinical
+        fields by name or alias, measurements (``lv_ef``, ``wall_thickness@aha01``), and what the schema names.
+    schema : CohortSchema or path
+    outcome : bool
+        False for a table to predict on: its outcome, if there, is not read.
+
+    Returns
+    -------
+    Cohort
+        Without rows that have no consent or no outcome; `warnings` say how many these were.
+
+    Raises
+    ------
+    InputError
+        With file, line or column, and what to do; never with a patient's identifier.
+    """
+    if not isinstance(schema, CohortSchema):
+        schema = read_schema(schema)
+    table = _Table(Path(path))
+    warnings: list[str] = []
+    wanted = schema.named
+    if not outcome:
+        known = schema.outcome.names if schema.outcome else ()
+        wanted = {name: use for name, use in wanted.items() if name not in (*known, schema.outcome_at)}
+    for name, use in wanted.items():
+        table.column(name, f"named in the schema as {use}")
+    for name in {*schema.exclude, *schema.columns, *(c for group in schema.modalities.values() for c in group)}:
+        table.column(name, "named in the schema")
+    _consent(table, schema, warnings)
+    if outcome and schema.outcome is not None:
+        _drop_without_outcome(table, schema, warnings)
+    patient = _patients(table, schema)
+    columns, values = _predictors(table, schema, warnings)
+    site, sites = (None, ()) if schema.site is None else _codes(table, schema.site)
+    times, in_days = _times(table, schema, outcome)
+    return Cohort(
+        columns=columns,
+        values=values,
+        patient=patient,
+        outcome=_outcome(table, schema, patient) if outcome and schema.outcome is not None else None,
+        visit=None if schema.visit is None else _moments(table, schema.visit)[0],
+        site=site,
+        sites=sites,
+        times=times,
+        times_in_days=in_days,
+        accept=schema.accept,
+        warnings=tuple(warnings),
+    )
+
+
+def _word(cell: str) -> str:
+    return cell.strip().lower()
+
+
+def _drop(table: _Table, keep: Callable[[int], bool], why: str, warnings: list[str]) -> None:
+    rows = [i for i in range(len(table.lines)) if keep(i)]
+    gone = len(table.lines) - len(rows)
+    if not rows:
+        raise InputError(f"{table.path}: the cohort is empty: all {gone} rows are {why}.")
+    if gone:
+        warnings.append(f"{gone} of {gone + len(rows)} rows are {why} and were left out.")
+        table.keep(rows)
+
+
+def _consent(table: _Table, schema: CohortSchema, warnings: list[str]) -> None:
+    if schema.consent is None:
+        return
+    cells = [_word(cell) for cell in table.cells[schema.consent]]
+    for i, cell in enumerate(cells):
+        if cell not in YES_NO_WORDS and cell not in UNKNOWN_WORDS:
+            raise InputError(f"{table.place(i)}: {schema.consent} must be yes or no.")
+    _drop(table, lambda i: YES_NO_WORDS.get(cells[i]) == 1.0, "without consent", warnings)
+
+
+def _drop_without_outcome(table: _Table, schema: CohortSchema, warnings: list[str]) -> None:
+    assert schema.outcome is not None
+    cells = [table.cells[name] for name in schema.outcome.names]
+    _drop(table, lambda i: all(_word(c[i]) not in UNKNOWN_WORDS for c in cells), "without an outcome", warnings)
+
+
+def _patients(table: _Table, schema: CohortSchema) -> Array:
+    """A number for every patient, in order of appearance."""
+    seen: dict[str, int] = {}
+    lines: dict[tuple[str, str], int] = {}
+    ids = table.cells[schema.id]
+    visits = table.cells[schema.visit] if schema.visit is not None else ("",) * len(ids)
+    for i, (who, visit) in enumerate(zip(ids, visits, strict=True)):
+        key = (who.strip(), visit.strip())
+        if not key[0]:
+            raise InputError(f"{table.place(i)}: {schema.id} is empty; every row needs it.")
+        if key in lines:
+            what = "visit" if schema.visit is not None else "patient"
+            todo = "keep one row per visit" if schema.visit else "name a visit column in the schema or keep one row"
+            raise InputError(f"{table.place(i)}: the {what} of line {table.lines[lines[key]]} is there again; {todo}.")
+        lines[key] = i
+        seen.setdefault(key[0], len(seen))
+    return np.array([seen[who.strip()] for who in ids], dtype=np.int64)
+
+
+def _codes(table: _Table, name: str) -> tuple[Array, tuple[str, ...]]:
+    cells = [cell.strip() for cell in table.cells[name]]
+    for i, cell in enumerate(cells):
+        if cell.lower() in UNKNOWN_WORDS:
+            raise InputError(f"{table.place(i)}: {name} is empty; every row needs it.")
+    names = sorted(set(cells))
+    return np.array([names.index(cell) for cell in cells], dtype=np.int64), tuple(names)
+
+
+def _predictors(table: _Table, schema: CohortSchema, warnings: list[str]) -> tuple[tuple[Column, ...], Array]:
+    """The columns of all modalities, those of one modality side by side."""
+    given = {column: name for name, group in schema.modalities.items() for column in group}
+    aside = {*schema.named, *schema.exclude}
+    if schema.outcome is not None:
+        aside |= set(schema.outcome.names)
+    clash = [column for column in given if column in aside]
+    if clash:
+        raise InputError(f"{table.path}: {clash[0]!r} is named as a predictor and as {schema.named.get(clash[0])}.")
+    read: dict[str, tuple[Column, Array]] = {}
+    for column in table.names:
+        if column in aside:
+            continue
+        name, unit = schema.target(column)
+        modality = given.get(column) or modality_of(name)
+        if modality is None or (column not in given and name.endswith(_ASIDE)):
+            warnings.append(f"The column {column!r} belongs to no modality and was not used.")
+            continue
+        known = clinical_field(name)
+        f = fields()[known] if known is not None else None
+        if f is not None and f.kind == "date":
+            warnings.append(f"The column {column!r} is a date and was not used.")
+            continue
+        kind, choices, values = _read(table, column, f, unit)
+        name = known or name
+        if name in read:
+            raise InputError(f"{table.path}: two columns are {name}; exclude one of them in the schema.")
+        read[name] = (Column(name, modality, kind, choices), values)
+    groups = list(dict.fromkeys(column.modality for column, _ in read.values()))
+    ordered = sorted(read.values(), key=lambda pair: groups.index(pair[0].modality))
+    if not ordered:
+        raise InputError(f"{table.path}: no column is a predictor; name columns of modalities in the schema.")
+    return tuple(column for column, _ in ordered), np.column_stack([values for _, values in ordered])
+
+
+def _read(table: _Table, name: str, f: Field | None, unit: str | None) -> tuple[Any, tuple[str, ...], Array]:
+    """Kind, choices and numbers of one column."""
+    cells = table.cells[name]
+    if f is not None:
+        kind = "number" if f.numeric else f.kind
+        return kind, f.choices, read_cells(f, cells, table.place, unit)
+    words = [_word(cell) for cell in cells]
+    known = [word for word in words if word not in UNKNOWN_WORDS]
+    try:
+        values = np.array([np.nan if w in UNKNOWN_WORDS else float(w) for w in words])
+    except ValueError:
+        values = None
+    if values is not None:
+        if np.isinf(values).any():
+            raise InputError(f"{table.place(int(np.isinf(values).argmax()))}: {name} is not a finite number.")
+        return "number", (), values
+    if all(word in YES_NO_WORDS for word in known):
+        return "yes_no", (), np.array([YES_NO_WORDS.get(word, np.nan) for word in words])
+    choices = sorted(set(known))
+    numbers = [_is_number(choice) for choice in choices]
+    if any(numbers):
+        i = next(i for i, w in enumerate(words) if w not in UNKNOWN_WORDS and not _is_number(w))
+        raise InputError(
+            f"{table.place(i)}: {name} is {cells[i][:40]!r} among numbers; give a number or leave it empty."
+        )
+    if len(choices) > MAX_CHOICES:
+        raise InputError(
+            f"{table.path}: {name} has {len(choices)} different words, over {MAX_CHOICES}; exclude it in the schema."
+        )
+    return "choice", tuple(choices), np.array([choices.index(w) if w not in UNKNOWN_WORDS else np.nan for w in words])
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _moments(table: _Table, name: str) -> tuple[Array, bool]:
+    """A column of times as numbers, and whether they are days of dates."""
+    cells = [cell.strip() for cell in table.cells[name]]
+    known = [cell for cell in cells if cell.lower() not in UNKNOWN_WORDS]
+    dates = any("-" in cell[1:] for cell in known)
+    values = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        if cell.lower() in UNKNOWN_WORDS:
+            continue
+        try:
+            values[i] = date.fromisoformat(cell).toordinal() if dates else float(cell)
+        except ValueError:
+            wanted = "a date as YYYY-MM-DD" if dates else "a number or a date as YYYY-MM-DD"
+            raise InputError(f"{table.place(i)}: {name} must be {wanted}.") from None
+    if name and not len(known):
+        raise InputError(f"{table.path}: {name} is empty; it must say when.")
+    return values, dates
+
+
+def _times(table: _Table, schema: CohortSchema, outcome: bool) -> tuple[dict[str, Array], bool]:
+    named = {f"measured:{modality}": column for modality, column in schema.measured_at.items()}
+    if schema.baseline_at:
+        named["baseline"] = schema.baseline_at
+    if schema.outcome_at and outcome:
+        named["outcome"] = schema.outcome_at
+    read = {name: _moments(table, column) for name, column in named.items()}
+    scales = {dates for _, dates in read.values()}
+    if len(scales) > 1:
+        raise InputError(f"{table.path}: the times of the schema mix dates and numbers; write all in one way.")
+    return {name: values for name, (values, _) in read.items()}, scales == {True}
+
+
+def _outcome(table: _Table, schema: CohortSchema, patient: Array) -> Outcome:
+    spec = schema.outcome
+    assert spec is not None
+    place = str(table.path)
+    if spec.kind != "survival":
+        words = [cell.strip() for cell in table.cells[spec.column]]
+        if all(word.lower() in YES_NO_WORDS for word in words) and not spec.classes:
+            # "yes", "1" and "true" are one class; the positive one is yes unless the schema says otherwise
+            words = ["yes" if YES_NO_WORDS[word.lower()] else "no" for word in words]
+            if spec.positive is not None:
+                said = YES_NO_WORDS.get(spec.positive.lower())
+                if said is not None:
+                    spec = replace(spec, positive="yes" if said else "no")
+        result = class_outcome(words, spec, place)
+        _same_within(patient, result.y, table, spec.column)
+        return result
+    time, event = np.empty(len(patient)), np.empty(len(patient))
+    for i, (t, e) in enumerate(zip(table.cells[spec.time], table.cells[spec.event], strict=True)):
+        if not _is_number(t) or not 0 < float(t) < np.inf:
+            raise InputError(f"{table.place(i)}: {spec.time} must be a number above 0.")
+        if _word(e) not in YES_NO_WORDS:
+            raise InputError(f"{table.place(i)}: {spec.event} must be yes or no (1 or 0).")
+        time[i], event[i] = float(t), YES_NO_WORDS[_word(e)]
+    _same_within(patient, event, table, spec.event)
+    return survival_outcome(time, event, spec, place)
+
+
+def _same_within(patient: Array, value: Array, table: _Table, name: str) -> None:
+    """The outcome of a patient is the same in all visits."""
+    first = np.unique(patient, return_index=True)[1]
+    other = np.flatnonzero(value != value[first][patient])
+    if other.size:
+        raise InputError(f"{table.place(int(other[0]))}: {name} differs from the patient's first row; it must not.")

@@ -1,0 +1,1 @@
+"""How good a prediction is: discrimination, calibration, decisions, survival, and bootstrap intervals on all of it."""
