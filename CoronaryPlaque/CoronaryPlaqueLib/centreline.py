@@ -14,10 +14,11 @@ from itertools import pairwise
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, part, silent
 from CardioPrecisionLib.image import Array, Image
-from CardioPrecisionLib.polyline import arc_length, even_steps
+from CardioPrecisionLib.polyline import arc_length
 from scipy import ndimage
 
-from .sections import cast, find_lumen, sample
+from .centring import centred
+from .sections import sample
 from .seeds import VesselSeeds
 from .vesselness import Field, field, thick, working_grid
 
@@ -28,6 +29,8 @@ _OSTIUM_ZONE_MM = 9.0
 #: A ball of this radius fits into the aorta, but into no left main artery.
 _AORTA_RADIUS_MM = 6.0
 _TRIES = 4
+#: Slower than this the walker is in no tube.
+_NO_TUBE = 0.06
 
 
 class Untraceable(Exception):
@@ -96,15 +99,18 @@ class Centreline:
 
 
 def noise_of(image: Image) -> float:
-    """Standard deviation of the noise in HU: from differences of neighbours in soft tissue and blood (robust)."""
-    step = max(1, int(np.prod(image.shape) // 4_000_000))
+    """Standard deviation of the noise in HU, from second differences over two voxels in fat, soft tissue and blood.
+
+    Neighbours are correlated by the kernel: they are two voxels apart. 20 where there is too little tissue.
+    """
+    step = max(1, int(np.prod(image.shape) // 2_000_000))
     a = image.array.transpose(np.argsort([-s for s in image.array.strides], kind="stable")).reshape(-1)
-    values = a[: a.size - 2].astype(np.float32)[::step]
-    other = a[2:].astype(np.float32)[::step]
-    tissue = (values > -30) & (values < 800) & (np.abs(values - other) < 200)
+    left, middle, right = (a[n : a.size - 4 + n : step].astype(np.float32) for n in (0, 2, 4))
+    bend = left - 2 * middle + right
+    tissue = (middle > -200) & (middle < 800) & (np.abs(left - right) < 150)
     if tissue.sum() < 1000:
         return 20.0
-    return float(np.median(np.abs(values - other)[tissue]) / (0.6745 * np.sqrt(2)))
+    return float(np.median(np.abs(bend)[tissue]) / (0.6745 * np.sqrt(6)))
 
 
 def trace_all(
@@ -169,9 +175,11 @@ def trace(
     legs = [_leg(grid, speed, a, b, name) for a, b in pairwise(points)]
     rough = np.concatenate([legs[0], *(leg[1:] for leg in legs[1:])])
     rough = _from_ostium(grid, rough, points[0], blood)
-    _no_chamber(made, rough, points[0], parameters, name)
+    _no_chamber(made, rough, points[0], blood, parameters, name)
     progress(0.6, f"{name}: middle of the lumen")
-    line = _centred(image, rough, blood, noise, parameters.spacing_mm, name)
+    if len(rough) < 8 or arc_length(rough)[-1] < 4.0:
+        raise Untraceable(f"{name}: the way between the points is shorter than 4 mm.")
+    line = centred(image, rough, blood, noise, parameters.spacing_mm)
     gaps = _gaps(image, line, noise)
     for start, end in gaps:
         if end - start > parameters.gap_mm:
@@ -200,22 +208,27 @@ def _place(point: Array) -> str:
     return "(" + ", ".join(f"{v:.1f}" for v in point) + " mm RAS)"
 
 
+def _offsets(grid: Image, box: tuple[slice, slice, slice], point: Array) -> Array:
+    """From a point to the voxels of a box ``(i, j, k, 3)`` in mm, on the working grid."""
+    index = np.stack(np.meshgrid(*(np.arange(b.start, b.stop) for b in box), indexing="ij"), -1)
+    return np.asarray((index - grid.to_index(point[None])[0]) * grid.spacing)
+
+
 def _ball(grid: Image, point: Array, radius_mm: float) -> tuple[tuple[slice, slice, slice], Array]:
     """The box around a point, and which of its voxels lie within `radius_mm`."""
     step = grid.spacing
     index = grid.to_index(point[None])[0]
     low = np.maximum(np.ceil(index - radius_mm / step), 0).astype(int)
     high = np.minimum(np.floor(index + radius_mm / step) + 1, grid.shape).astype(int)
-    axes = [(np.arange(a, b) - i) * s for a, b, i, s in zip(low, high, index, step, strict=True)]
-    square = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
-    return (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])), square <= radius_mm**2
+    box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+    return box, (_offsets(grid, box, point) ** 2).sum(-1) <= radius_mm**2
 
 
 def _blood(grid: Image, seeds: VesselSeeds) -> float:
     """Blood at the ostium: the bright part of a ball around the point, calcium cut off."""
     box, ball = _ball(grid, seeds.ostium, 3.0)
     values = grid.array[box][ball]
-    bright = float(np.percentile(values, 85)) if values.size else -1024.0
+    bright = float(np.percentile(values, 95)) if values.size else -1024.0
     if bright > 900:
         # Calcium or a stent at the point: the level that most of the bright voxels have.
         bright = float(np.median(values[values > LEAST_CONTRAST_HU]))
@@ -239,13 +252,14 @@ def _snapped(made: Field, seeds: VesselSeeds, blood: float) -> list[Array]:
     out = []
     for role, point in _roles(seeds):
         box, ball = _ball(made.image, point, _SNAP_MM)
-        speed = np.where(ball, made.speed[box], 0.0)
+        reach = np.linalg.norm(_offsets(made.image, box, point), axis=-1) / _SNAP_MM
+        speed = np.where(ball, made.speed[box] * (1 - 0.6 * reach**2), 0.0)
         best = np.unravel_index(int(speed.argmax()), speed.shape)
         if role == "ostium":
             # It stays where it is: the aorta's edge is no tube.
             out.append(point)
             continue
-        if speed[best] < 0.06:
+        if made.speed[box][best] < _NO_TUBE:
             most = float(made.image.array[box][ball].max())
             inside = bool(made.body[box][ball].mean() > 0.5) and most > 0.5 * blood
             dark = f"finds at most {most:.0f} HU within 2 mm"
@@ -313,16 +327,34 @@ def _from_ostium(grid: Image, points: Array, ostium: Array, blood: float) -> Arr
     return points[min(begin, max(len(points) - 3, 0)) :]
 
 
-def _no_chamber(made: Field, points: Array, ostium: Array, parameters: CentrelineParameters, name: str) -> None:
+def _no_chamber(
+    made: Field, points: Array, ostium: Array, blood: float, parameters: CentrelineParameters, name: str
+) -> None:
+    """Bright ways that are no tube lead through a chamber or along its edge."""
     index = np.clip(np.rint(made.image.to_index(points)).astype(int), 0, np.array(made.image.shape) - 1)
+    at = tuple(index.T)
+    bright = ndimage.median_filter(made.image.array[at], 3, mode="nearest") > 0.45 * blood
+    none = ndimage.maximum_filter1d(made.speed[at], 3, mode="nearest") < _NO_TUBE
+    beyond = np.linalg.norm(points - ostium, axis=1) > _OSTIUM_ZONE_MM
     s = arc_length(points)
-    for start, end in _runs(made.body[tuple(index.T)]):
+    inside = _runs((made.body[at] | (none & bright)) & beyond)
+    # An occluded artery does not run on a chamber's surface for long.
+    beside = [(a, b) for a, b in _runs(none & beyond) if _by_body(made.body, index[a : b + 1]) > 0.6]
+    limits = [(parameters.chamber_mm, run) for run in inside] + [(2 * parameters.chamber_mm, run) for run in beside]
+    for limit, (start, end) in limits:
         length = float(s[end] - s[start])
-        if length > parameters.chamber_mm:
+        if length > limit:
             raise Untraceable(
                 f"{name}: the way runs {length:.0f} mm through a chamber, a great vessel or muscle, {s[start]:.0f} mm "
                 "from the ostium; set a point on the artery in between, or check that both points are on it."
             )
+
+
+def _by_body(body: Array, index: Array) -> float:
+    """Share of voxels ``(n, 3)`` that lie within two voxels of a body."""
+    steps = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    near = np.clip(index[:, None] + steps, 0, np.array(body.shape) - 1)
+    return float(body[near[..., 0], near[..., 1], near[..., 2]].any(1).mean())
 
 
 def _runs(flags: Array) -> list[tuple[int, int]]:
@@ -330,58 +362,6 @@ def _runs(flags: Array) -> list[tuple[int, int]]:
     padded = np.r_[False, np.asarray(flags, bool), False].astype(np.int8)
     change = np.flatnonzero(np.diff(padded))
     return [(int(a), int(b) - 1) for a, b in zip(change[::2], change[1::2], strict=True)]
-
-
-# -- below a voxel -----------------------------------------------------------------------------------------------------
-def _centred(
-    image: Image, rough: Array, blood: float, noise: float, spacing: float, name: str
-) -> tuple[Array, Array, Array]:
-    """Points, radius and blood along the lumen's middle."""
-    smooth = ndimage.gaussian_filter1d(rough, 2.0, axis=0, mode="nearest")
-    smooth[[0, -1]] = rough[[0, -1]]
-    points = even_steps(smooth, 0.5)
-    if len(points) < 8:
-        raise Untraceable(f"{name}: the way between the points is shorter than 4 mm.")
-    level = np.full(len(points), blood)
-    for turn in range(4):
-        lumen = find_lumen(cast(image, points, 5.0, order=1), level, noise)
-        move = lumen.center - points
-        size = np.linalg.norm(move, axis=1, keepdims=True)
-        move *= np.minimum(1.0, 0.8 / np.maximum(size, 1e-9))
-        weight = (lumen.found * (lumen.radius_mm > 0.2))[:, None] + 1e-3
-        # The ends see half of the neighbours: their own weight counts more.
-        sigma = 2.0 if turn < 2 else 1.5
-        blurred = ndimage.gaussian_filter1d(np.concatenate([move * weight, weight], 1), sigma, axis=0, mode="nearest")
-        points = even_steps(points + blurred[:, :3] / blurred[:, 3:], 0.5)
-        level = _level(image, points, np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, len(lumen.found)),
-                                                lumen.radius_mm), blood)  # fmt: skip
-    level_at = np.column_stack([ndimage.gaussian_filter1d(points, 1.0, axis=0, mode="nearest"), level])
-    level_at[[0, -1], :3] = points[[0, -1]]
-    line = even_steps(level_at, spacing)
-    lumen = find_lumen(cast(image, line[:, :3], 5.0), line[:, 3], noise)
-    radius = np.where((lumen.found > 0.6) & (lumen.radius_mm > 0.1), lumen.radius_mm, np.nan)
-    return line[:, :3], radius, line[:, 3]
-
-
-def _level(image: Image, points: Array, radius: Array, blood: float) -> Array:
-    """Blood along the artery ``(n,)``: a straight line through where it is wide enough to be seen unmixed."""
-    hu = sample(image, points, order=1)
-    s = arc_length(points)
-    good = (radius > 1.0) & np.isfinite(hu) & (hu > 0.5 * blood) & (hu < 1.35 * blood)
-    if good.sum() < 12 or np.ptp(s[good]) < 10:
-        return np.full(len(points), blood)
-    slope, start = 0.0, float(np.median(hu[good]))
-    for _ in range(5):
-        slope, start = (float(v) for v in np.polyfit(s[good], hu[good], 1))
-        rest = hu - (slope * s + start)
-        spread = 1.4826 * float(np.median(np.abs(rest[good]))) + 1.0
-        kept = good & (np.abs(rest) < 2.5 * spread)
-        if kept.sum() < 12 or np.ptp(s[kept]) < 10:
-            break
-        good = kept
-    # Beyond where it was seen the line is not drawn on.
-    seen = np.clip(s, s[good].min(), s[good].max())
-    return np.asarray(np.clip(slope * seen + start, 0.6 * blood, 1.2 * blood))
 
 
 def _gaps(image: Image, line: tuple[Array, Array, Array], noise: float) -> tuple[tuple[float, float], ...]:

@@ -71,6 +71,12 @@ def sample(image: Image, world: Array, order: int = 3) -> Array:
     return np.asarray(out)
 
 
+def mirrored(hu: Array, blood: Array, noise_hu: float) -> Array:
+    """HU with what is brighter than blood turned down by as much as it exceeds it: calcium is no lumen."""
+    most = 1.05 * blood + 2.0 * noise_hu
+    return np.where(hu > most, 2 * most - hu, hu)
+
+
 @dataclass(frozen=True, eq=False)
 class Lumen:
     """The lumen's border on cross-sections.
@@ -114,16 +120,13 @@ def find_lumen(rays: Rays, lumen_hu: Array, noise_hu: float, wall_hu: float = WA
         Least level outside.
     """
     blood = np.asarray(lumen_hu, float)[:, None, None]
-    hu = np.where(np.isnan(rays.hu), wall_hu, rays.hu)
-    above = hu - blood
-    slack = 2.0 * noise_hu + 0.05 * blood
-    likeness = np.where(above > slack, hu - 2 * (above - slack), hu)
+    likeness = mirrored(np.where(np.isnan(rays.hu), wall_hu, rays.hu), blood, noise_hu)
     # A thin lumen never gets as bright as the blood in it: its own middle is what the border is half of.
-    peak = likeness[:, :, :4].mean((1, 2))
-    peak = ndimage.uniform_filter1d(peak, 3, mode="nearest")
+    peak = _peak(likeness, blood[:, 0, 0], rays.radius)
     top = np.clip(peak, wall_hu + 3.0 * noise_hu, blood[:, 0, 0])
-    half = np.repeat((0.5 * (top + wall_hu))[:, None], ANGLES, 1)
-    border, met = _first_below(likeness, half, rays.radius)
+    # A first border that bright plaque does not pass; what lies beyond it tells where half height is.
+    first = np.repeat(np.maximum(0.7 * top, 0.5 * (top + wall_hu))[:, None], ANGLES, 1)
+    border, met = _first_below(likeness, first, rays.radius)
     outside = _outside(likeness, border, rays.radius)
     level = np.clip(outside, wall_hu, np.maximum(0.72 * top, wall_hu)[:, None])
     border, met = _first_below(likeness, 0.5 * (top[:, None] + level), rays.radius)
@@ -136,6 +139,13 @@ def find_lumen(rays: Rays, lumen_hu: Array, noise_hu: float, wall_hu: float = WA
     bright = _bright_center(likeness, around + noise_hu, rays)
     center = w[:, None] * center + (1 - w)[:, None] * bright
     return Lumen(border, found, center, w * area + (1 - w) * small)
+
+
+def _peak(likeness: Array, blood: Array, radius: Array) -> Array:
+    """How bright the lumen gets ``(n,)``: in the middle, or close by where the middle lies in plaque."""
+    middle = ndimage.uniform_filter1d(likeness[:, :, :4].mean((1, 2)), 3, mode="nearest")
+    near = ndimage.uniform_filter(likeness[:, :, radius <= 0.65], (3, 5, 4), mode=("nearest", "wrap", "nearest"))
+    return np.where(middle < 0.75 * blood, np.maximum(middle, near.max((1, 2))), middle)
 
 
 def _first_below(values: Array, threshold: Array, radius: Array) -> tuple[Array, Array]:

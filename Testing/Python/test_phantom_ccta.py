@@ -195,7 +195,7 @@ def test_as_dicom(tmp_path):
     volume = load_ct(tmp_path / "ct")
     assert volume.usable
     back = volume.image.to_index(sample.image.to_world(np.array([[10.0, 12.0, 8.0]])))[0]
-    index = tuple(int(round(v)) for v in back)
+    index = tuple(np.rint(back).astype(int))
     assert volume.image.array[index] == sample.image.array[10, 12, 8]
 
 
@@ -210,7 +210,8 @@ def test_frames_are_orthonormal_and_do_not_turn_on_a_plane_curve():
         )
         assert (np.linalg.det(matrix) > 0).all()
     _, u, v = frames(circle)
-    assert np.ptp(u[:, 2]) < 1e-6 and np.ptp(v[:, 2]) < 1e-6
+    assert np.ptp(u[:, 2]) < 1e-6
+    assert np.ptp(v[:, 2]) < 1e-6
 
 
 def test_even_steps_keep_ends_and_length():
