@@ -187,11 +187,14 @@ def check_fitted(parts: Sequence[FittedPart], cohort: Cohort, train: Array) -> N
     ------
     LeakageError
     """
-    known: dict[tuple[Column, ...], str] = {}
+    known: dict[tuple[Column, ...], set[str]] = {}
     for part in parts:
         if part.columns not in known:
-            known[part.columns] = fingerprint(align(cohort, part.columns)[train])
-        if known[part.columns] != part.fitted_on:
+            values = align(cohort, part.columns)[train]
+            # the model of one modality is fitted on the training rows that have it
+            present = values[np.isfinite(values).any(axis=1)]
+            known[part.columns] = {fingerprint(values), fingerprint(present)}
+        if part.fitted_on not in known[part.columns]:
             raise LeakageError(
                 f"Leakage: the {part.name} was not fitted on the {len(train)} training rows of its fold; fit it inside."
             )

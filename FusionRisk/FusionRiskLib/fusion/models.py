@@ -1,0 +1,284 @@
+"""Fusion models: early (features joined) and late (one model per modality, their predictions stacked)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from CardioPrecisionLib.analysis import Progress, part, silent
+from CardioPrecisionLib.errors import InputError
+
+from .cohort import Array, Cohort, Column, Outcome, align
+from .folds import inner_folds
+from .leakage import FittedPart
+from .learners import GRIDS, Learned, fit_learner
+from .metrics.classes import log_loss
+from .metrics.survival import brier_at
+from .prediction import Prediction
+from .preprocess import Impute, Preprocessor
+
+_TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What to fit.
+
+    Attributes
+    ----------
+    kind : {"early", "late"}
+    learner : {"logistic", "cox", "boosting"}
+        Late fusion stacks with logistic or Cox regression, whatever the learner of the modalities is.
+    impute : {"median", "chained"}
+    modalities : tuple of str
+        Empty for all.
+    inner_folds : int
+        Of the choice of settings.
+    """
+
+    kind: Literal["early", "late"] = "early"
+    learner: str = "logistic"
+    impute: Impute = "median"
+    modalities: tuple[str, ...] = ()
+    inner_folds: int = 4
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("early", "late") or self.learner not in GRIDS or self.impute not in ("median", "chained"):
+            raise InputError(f"There is no model {self.kind!r} with {self.learner!r} and {self.impute!r}.")
+        if self.inner_folds < 2:
+            raise InputError("A model needs at least 2 inner folds to choose its settings.")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a model predicts: kind, classes, unit of time, horizon."""
+
+    kind: str
+    classes: tuple[str, ...] = ()
+    time_unit: str = ""
+    horizon: float | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Target:
+        return cls(outcome.kind, outcome.classes, outcome.time_unit, outcome.horizon)
+
+
+@dataclass(frozen=True, eq=False)
+class EarlyModel:
+    """One learner on the joined features.
+
+    Attributes
+    ----------
+    config : ModelConfig
+    target : Target
+    preprocessor : Preprocessor
+    learned : Learned
+    setting : mapping
+        What the inner folds chose, one of `learners.GRIDS`.
+    """
+
+    config: ModelConfig
+    target: Target
+    preprocessor: Preprocessor
+    learned: Learned
+    setting: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.preprocessor.columns
+
+    @property
+    def parts(self) -> list[FittedPart]:
+        return [FittedPart("imputation and scaling", self.columns, self.preprocessor.fitted_on)]
+
+    @property
+    def may_lack(self) -> tuple[str, ...]:
+        """Modalities that may be absent as a whole at prediction."""
+        return ()
+
+    def predict(self, values: Array) -> Prediction:
+        """From ``(rows, columns)``, NaN where unknown."""
+        return self.learned.predict(self.preprocessor.transform(values))
+
+
+@dataclass(frozen=True, eq=False)
+class LateModel:
+    """One model per modality, and a regression on their predictions.
+
+    A row without any value of a modality gets no prediction of it; the stacker fills in the median and has an
+    indicator where training rows lacked it, too.
+    """
+
+    config: ModelConfig
+    target: Target
+    bases: Mapping[str, EarlyModel]
+    stacker: EarlyModel
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(column for base in self.bases.values() for column in base.columns)
+
+    @property
+    def parts(self) -> list[FittedPart]:
+        return [replace(p, name=f"{name} {p.name}") for name, base in self.bases.items() for p in base.parts]
+
+    @property
+    def may_lack(self) -> tuple[str, ...]:
+        return tuple(self.bases)
+
+    @property
+    def setting(self) -> dict[str, Mapping[str, float]]:
+        return {**{name: base.setting for name, base in self.bases.items()}, "stacker": self.stacker.setting}
+
+    def predict(self, values: Array) -> Prediction:
+        blocks, start = [], 0
+        for base in self.bases.values():
+            own = values[:, start : start + len(base.columns)]
+            start += len(base.columns)
+            present = np.isfinite(own).any(axis=1)
+            block = np.full((len(values), _width(self.target)), np.nan)
+            if present.any():
+                block[present] = _evidence(base.predict(own[present]), self.target)
+            blocks.append(block)
+        return self.stacker.predict(np.hstack(blocks))
+
+
+Model = EarlyModel | LateModel
+
+
+def predict(model: Model, cohort: Cohort) -> Prediction:
+    """Predict for the rows of a cohort, whose columns are found by name.
+
+    Raises
+    ------
+    InputError
+        A column that the model was trained with is missing (late fusion lets a whole modality be absent).
+    """
+    return model.predict(align(cohort, model.columns, model.may_lack))
+
+
+def fit_model(
+    cohort: Cohort,
+    config: ModelConfig,
+    seed: int = 0,
+    progress: Progress = silent,
+    setting: Mapping[str, Any] | None = None,
+) -> Model:
+    """Fit on all rows of a cohort; settings are chosen on folds inside of it unless `setting` is that of a model.
+
+    Raises
+    ------
+    InputError
+        A learner that does not fit the outcome, a modality that is not there or has too few rows.
+    """
+    if cohort.visit is not None:
+        raise InputError("The cohort has repeated visits; reduce it to one row each (baseline or change) first.")
+    if config.modalities:
+        cohort = cohort.of(*config.modalities)
+    if config.kind == "early":
+        return _fit_early(cohort, config, seed, progress, setting, setting is None)[0]
+    return _fit_late(cohort, config, seed, progress, setting or {})
+
+
+# -- early ------------------------------------------------------------------------------------------------------------
+def _fit_early(
+    cohort: Cohort,
+    config: ModelConfig,
+    seed: int,
+    progress: Progress,
+    setting: Mapping[str, float] | None = None,
+    inside: bool = True,
+) -> tuple[EarlyModel, list[tuple[Array, Prediction]]]:
+    """The model, and for each inner fold its test rows and their predictions with the setting that was chosen."""
+    outcome = cohort.target
+    grid = GRIDS[config.learner] if setting is None else (setting,)
+    losses = np.zeros(len(grid))
+    kept: list[list[tuple[Array, Prediction]]] = [[] for _ in grid]
+    folds = list(inner_folds(cohort, np.arange(len(cohort)), config.inner_folds, seed)) if inside else []
+    for done, fold in enumerate(folds):
+        preprocessor = Preprocessor.fit(cohort.values[fold.train], cohort.columns, config.impute)
+        x = preprocessor.transform(cohort.values[fold.train])
+        x_test = preprocessor.transform(cohort.values[fold.test])
+        train, test = outcome.take(fold.train), outcome.take(fold.test)
+        for i, candidate in enumerate(grid):
+            progress((done + i / len(grid)) / (len(folds) + 1), "settings")
+            predicted = fit_learner(config.learner, x, train, candidate, seed).predict(x_test)
+            losses[i] += _loss(predicted, test, outcome) * len(fold.test)
+            kept[i].append((fold.test, predicted))
+    best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+    preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute)
+    learned = fit_learner(config.learner, preprocessor.transform(cohort.values), outcome, grid[best], seed)
+    progress(1.0, "settings")
+    return EarlyModel(config, Target.of(outcome), preprocessor, learned, dict(grid[best])), kept[best]
+
+
+def _loss(predicted: Prediction, test: Outcome, everybody: Outcome) -> float:
+    """Log loss of classes; Brier score of survival, averaged over five times up to the horizon."""
+    if test.kind != "survival":
+        return log_loss(test.y, predicted.p)
+    horizon = everybody.horizon or float(np.median(everybody.t[everybody.e]))
+    times = np.linspace(0, horizon, 6)[1:]
+    survival = predicted.survival_at(times)
+    return float(np.mean([brier_at(test.t, test.e, survival[:, j], t) for j, t in enumerate(times.tolist())]))
+
+
+# -- late -------------------------------------------------------------------------------------------------------------
+def _width(target: Target) -> int:
+    return len(target.classes) if target.kind == "multiclass" else 1
+
+
+def _evidence(predicted: Prediction, target: Target) -> Array:
+    """A prediction on an open scale, ``(rows, width)``: log-odds, centred log-probabilities, or log hazard."""
+    if target.kind == "survival":
+        assert target.horizon is not None
+        risk = np.clip(predicted.risk(target.horizon), _TINY, 1 - _TINY)
+        return np.asarray(np.log(-np.log1p(-risk))[:, None])
+    log_p = np.log(np.clip(predicted.p, _TINY, 1.0))
+    if target.kind == "binary":
+        return np.asarray(log_p[:, 1:] - log_p[:, :1])
+    return np.asarray(log_p - log_p.mean(axis=1, keepdims=True))
+
+
+def _fit_late(
+    cohort: Cohort, config: ModelConfig, seed: int, progress: Progress, setting: Mapping[str, Any]
+) -> LateModel:
+    outcome = cohort.target
+    target = Target.of(outcome)
+    width = _width(target)
+    if len(cohort.modalities) < 2:
+        raise InputError("Late fusion needs at least two modalities; use early fusion.")
+    bases: dict[str, EarlyModel] = {}
+    stack = np.full((len(cohort), width * len(cohort.modalities)), np.nan)
+    columns: list[Column] = []
+    for m, name in enumerate(cohort.modalities):
+        own = cohort.of(name)
+        present = np.flatnonzero(np.isfinite(own.values).any(axis=1))
+        own = own.take(present)
+        _check_modality(own, name, config.inner_folds)
+        share = part(progress, m / (len(cohort.modalities) + 1), (m + 1) / (len(cohort.modalities) + 1))
+        base_config = replace(config, kind="early", modalities=(name,))
+        bases[name], kept = _fit_early(own, base_config, seed, share, setting.get(name))
+        block = np.full((len(own), width), np.nan)
+        for rows, predicted in kept:  # the stacker sees only predictions of rows that a base model had not seen
+            block[rows] = _evidence(predicted, target)
+        stack[present, m * width : (m + 1) * width] = block
+        columns += [Column(f"{name}: evidence {i}", name) for i in range(width)]
+    stacked = replace(cohort, columns=tuple(columns), values=stack)
+    learner = "cox" if outcome.kind == "survival" else "logistic"
+    stack_config = ModelConfig("early", learner, inner_folds=config.inner_folds)
+    stacker, _ = _fit_early(stacked, stack_config, seed + 1, part(progress, 0.9, 1.0), setting.get("stacker"))
+    return LateModel(config, target, bases, stacker)
+
+
+def _check_modality(own: Cohort, name: str, folds: int) -> None:
+    outcome = own.target if len(own) else None
+    if outcome is None or outcome.kind == "survival":
+        enough = outcome is not None and int(outcome.e.sum()) >= 2 * folds
+    else:
+        enough = bool((np.bincount(outcome.y, minlength=len(outcome.classes)) >= folds).all())
+    if not enough:
+        raise InputError(
+            f"Too few training patients have {name} for a model of its own; leave {name} out or use early fusion."
+        )

@@ -1,0 +1,57 @@
+"""What every model predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Probabilities of classes, or survival curves.
+
+    Attributes
+    ----------
+    probabilities : numpy.ndarray or None
+        ``(rows, classes)``.
+    times, survival : numpy.ndarray or None
+        ``(t,)`` rising grid and ``(rows, t)`` probability of no event by then.
+    """
+
+    probabilities: Array | None = None
+    times: Array | None = None
+    survival: Array | None = None
+
+    @property
+    def p(self) -> Array:
+        if self.probabilities is None:
+            raise ValueError("a survival prediction has no classes")
+        return self.probabilities
+
+    @property
+    def curves(self) -> tuple[Array, Array]:
+        if self.times is None or self.survival is None:
+            raise ValueError("a class prediction has no survival curves")
+        return self.times, self.survival
+
+    def survival_at(self, times: Sequence[float] | Array) -> Array:
+        """``(rows, times)``: linear between grid points, 1 at time 0, level after the last."""
+        grid, survival = self.curves
+        grid = np.r_[0.0, grid]
+        padded = np.column_stack([np.ones(len(survival)), survival])
+        times = np.asarray(times, dtype=float)
+        right = np.clip(np.searchsorted(grid, times, side="right"), 1, len(grid) - 1)
+        share = np.clip((times - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
+        return np.asarray(padded[:, right - 1] * (1 - share) + padded[:, right] * share)
+
+    def risk(self, horizon: float) -> Array:
+        """``(rows,)`` probability of an event by the horizon."""
+        return 1 - self.survival_at([horizon])[:, 0]
+
+    def __len__(self) -> int:
+        return len(self.p if self.probabilities is not None else self.curves[1])
