@@ -185,7 +185,7 @@ def cross_interval(y: Array, predicted: Array, fold: Array, new: Array, level: f
 
 # -- survival ---------------------------------------------------------------------------------------------------------
 #: Candidates for the quantile of the predicted distribution that becomes the bound.
-_SHARES = np.linspace(0, 1, 401)
+_SHARES = np.linspace(0, 1, 201)
 
 
 @dataclass(frozen=True)
@@ -271,8 +271,11 @@ def quantile_times(times: Array, survival: Array, shares: Array) -> Array:
     grid = np.r_[0.0, times]
     result = np.empty((len(survival), len(shares)))
     for i, row in enumerate(died):
-        # the first of equal values belongs to the earliest time: a lower bound
-        first = np.r_[True, np.diff(row) > 0]
-        result[i] = np.interp(shares, row[first], grid[first], right=grid[-1])
-        result[i, shares > row[-1]] = grid[-1]
+        # where the curve stays level the earliest time counts: a lower bound
+        right = np.searchsorted(row, shares, side="left")
+        inside = (right > 0) & (right < len(row))
+        j = np.where(inside, right, 1)
+        step = np.where(inside, row[j] - row[j - 1], 1.0)
+        between = grid[j - 1] + (grid[j] - grid[j - 1]) * (shares - row[j - 1]) / step
+        result[i] = np.where(inside, between, np.where(right == 0, 0.0, grid[-1]))
     return result
