@@ -7,7 +7,7 @@ object. A learner is fitted by `fit_learner`, and none of them sees a row that i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -79,10 +79,10 @@ class Boosting:
 
     def predict(self, x: Array) -> Prediction:
         if not len(self.ends):
-            return Prediction(np.asarray(self.trees.predict_proba(x)))
+            return Prediction(_one_thread(self.trees.predict_proba, x))
         n, k = len(x), len(self.ends)
         rows = np.column_stack([np.repeat(x, k, axis=0), np.tile(np.arange(k), n)])
-        hazard = self.trees.predict_proba(rows)[:, 1].reshape(n, k)
+        hazard = _one_thread(self.trees.predict_proba, rows)[:, 1].reshape(n, k)
         return Prediction(times=self.ends, survival=np.cumprod(1 - hazard, axis=1))
 
 
@@ -173,7 +173,7 @@ def _fit_boosting(x: Array, outcome: Outcome, trees: int, seed: int) -> Boosting
     if outcome.kind != "survival":
         if len(np.unique(outcome.y)) < len(outcome.classes):
             raise InputError("The training rows of a fold lack a class; use fewer folds.")
-        return Boosting(_grown(model, x, outcome.y), np.zeros(0))
+        return Boosting(_one_thread(model.fit, x, outcome.y), np.zeros(0))
     time, event = outcome.t, outcome.e
     shares = np.linspace(0, 1, _INTERVALS + 1)[1:]
     ends = np.unique(np.quantile(time[event], shares))
@@ -183,12 +183,12 @@ def _fit_boosting(x: Array, outcome: Outcome, trees: int, seed: int) -> Boosting
     row = np.repeat(np.arange(len(x)), lived)
     interval = np.concatenate([np.arange(k) for k in lived]) if len(row) else np.zeros(0, dtype=int)
     hit = event[row] & (interval == at[row])
-    return Boosting(_grown(model, np.column_stack([x[row], interval]), hit.astype(int)), ends)
+    return Boosting(_one_thread(model.fit, np.column_stack([x[row], interval]), hit.astype(int)), ends)
 
 
-def _grown(model: Any, x: Array, y: Array) -> Any:
-    """Fitted on one thread: small tables lose more by waiting for threads than they gain."""
+def _one_thread(call: Callable[..., Any], x: Array, *more: Array) -> Any:
+    """`call`, on one thread where the table is small: waiting for threads costs more there than they gain."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1 if x.size < 1_000_000 else None):
-        return model.fit(x, y)
+        return call(x, *more)
