@@ -130,6 +130,7 @@ def find_lumen(rays: Rays, lumen_hu: Array, noise_hu: float, wall_hu: float = WA
     outside = _outside(likeness, border, rays.radius)
     level = np.clip(outside, wall_hu, np.maximum(0.72 * top, wall_hu)[:, None])
     border, met = _first_below(likeness, 0.5 * (top[:, None] + level), rays.radius)
+    border = np.minimum(border, _calcium(rays, border, blood[:, 0, 0], noise_hu))
     border, found = _fill(border, met)
     center, area = _polygon(border, rays)
     around = level.mean(1)
@@ -158,6 +159,20 @@ def _first_below(values: Array, threshold: Array, radius: Array) -> tuple[Array,
     b = np.take_along_axis(values, n[..., None], -1)[..., 0]
     share = np.where(n > 0, (a - threshold) / np.maximum(a - b, 1e-6), 0.0)
     return radius[left] + np.clip(share, 0, 1) * (radius[n] - radius[left]), np.asarray(met)
+
+
+def _calcium(rays: Rays, border: Array, blood: Array, noise_hu: float) -> Array:
+    """Where each ray has half risen from the blood to calcium that lies within `border`; infinite without calcium.
+
+    A thin layer of calcium, paled by blur, would otherwise pass for lumen up to its outer side.
+    """
+    hu = ndimage.uniform_filter(np.nan_to_num(rays.hu, nan=-100.0), (1, 3, 2), mode=("nearest", "wrap", "nearest"))
+    before = np.where(rays.radius <= border[..., None], hu, -np.inf)
+    top = before.argmax(-1)
+    rise = np.take_along_axis(hu, top[..., None], -1)[..., 0] - blood[:, None]
+    risen = (hu >= (blood[:, None] + 0.5 * rise)[..., None]) & (rays.radius <= border[..., None])
+    calcium = rise > np.maximum(2.5 * noise_hu, 0.12 * blood)[:, None]
+    return np.where(calcium, rays.radius[risen.argmax(-1)], np.inf)
 
 
 def _outside(values: Array, border: Array, radius: Array) -> Array:
