@@ -53,14 +53,23 @@ def test_as_json(binary):
 
 
 def test_noise_is_called_noise():
-    """The outcome has nothing to do with the columns: no model may look better than chance."""
+    """The outcome has nothing to do with the columns: over several shuffles no model looks better than chance."""
     cohort = binary_cohort(200, 5)
-    shuffled = np.random.default_rng(0).permutation(cohort.outcome.y)
-    cohort = replace(cohort, outcome=replace(cohort.outcome, labels=shuffled))
-    found = evaluate(cohort, {"early": QUICK}, folds=4, repeats=2, level=None, resamples=200)
-    area = found.models["early"].metrics["auc"]
-    assert area.low < 0.5 < area.high
-    assert set(found.models["early"].spread) == set(found.models["early"].metrics)
+    found = []
+    for seed in range(10):
+        shuffled = np.random.default_rng(seed).permutation(cohort.outcome.y)
+        noise = replace(cohort, outcome=replace(cohort.outcome, labels=shuffled))
+        found.append(evaluate(noise, {"early": QUICK}, folds=4, level=None, resamples=0, seed=seed).models["early"])
+    areas = [report.metrics["auc"].value for report in found]
+    assert 0.45 < np.mean(areas) < 0.55  # a single one has a standard error of 0.04
+    assert found[0].metrics["auc"].low is None  # no resample, no interval
+
+
+def test_repeats_have_a_spread():
+    report = evaluate(binary_cohort(80), {"a": QUICK}, folds=2, repeats=3, level=None, resamples=0).models["a"]
+    assert set(report.spread) == set(report.metrics)
+    assert 0 < report.spread["auc"] < 0.1
+    assert len(report.settings) == 6
 
 
 def test_same_seed_same_numbers():
@@ -81,9 +90,9 @@ def test_survival():
     found = evaluate(cohort, models, folds=2, resamples=200)
     assert found.differences["clinical"]["concordance_ipcw"].low > 0
     assert 0.6 < found.models["fusion"].metrics["observed_to_expected"].value < 1.5
-    coverage = found.models["fusion"].coverage
-    assert coverage.covered.low <= 0.9 <= coverage.covered.high + 0.03
-    assert coverage.size > 0
+    coverage = found.models["fusion"].coverage  # on half of the rows it errs on the safe side
+    assert 0.87 <= coverage.covered.value <= 0.98
+    assert coverage.size > 0.05
     assert found.reclassification == {}
 
 
