@@ -149,8 +149,8 @@ def _smooth(radius: Array) -> Array:
 def reference(s: Array, diameter: Array, reach_mm: float = 30.0) -> Array:
     """The diameter without disease ``(n,)``: lines that taper, fitted to the wide parts within `reach_mm`.
 
-    What is narrower than the line by more than the scatter loses its weight step by step; a line never widens away from
-    the ostium. NaN everywhere where fewer than eight sections were seen.
+    What is narrower than the line by more than the scatter loses its weight step by step. The reference
+    never widens away from the ostium. NaN everywhere where fewer than eight sections were seen.
     """
     out = np.full(len(s), np.nan)
     known = np.isfinite(diameter)
@@ -172,5 +172,6 @@ def reference(s: Array, diameter: Array, reach_mm: float = 30.0) -> Array:
             width = float((near * (x - mean_x) ** 2).sum())
             slope = float((near * (x - mean_x) * (y - mean_y)).sum()) / max(width, 1e-6)
             knots.append(mean_y + min(slope, 0.0) * (c - mean_x))
-        fit = np.interp(x, centres, knots)
+        # An artery is nowhere narrower by nature than further on: so a lesion at the ostium is measured as well.
+        fit = np.interp(x, centres, np.maximum.accumulate(knots[::-1])[::-1])
     return np.interp(s, x, fit)
