@@ -166,12 +166,14 @@ def _calcium(rays: Rays, border: Array, blood: Array, noise_hu: float) -> Array:
 
     A thin layer of calcium, paled by blur, would otherwise pass for lumen up to its outer side.
     """
-    hu = ndimage.uniform_filter(np.nan_to_num(rays.hu, nan=-100.0), (1, 3, 2), mode=("nearest", "wrap", "nearest"))
-    before = np.where(rays.radius <= border[..., None], hu, -np.inf)
+    hu = ndimage.uniform_filter(np.nan_to_num(rays.hu, nan=-100.0), (3, 3, 2), mode=("nearest", "wrap", "nearest"))
+    # Such a layer lies against the wall; further in, what is bright is noise.
+    within = (rays.radius <= border[..., None]) & (rays.radius >= np.maximum(border[..., None] - 0.9, 0.3))
+    before = np.where(within, hu, -np.inf)
     top = before.argmax(-1)
     rise = np.take_along_axis(hu, top[..., None], -1)[..., 0] - blood[:, None]
-    risen = (hu >= (blood[:, None] + 0.5 * rise)[..., None]) & (rays.radius <= border[..., None])
-    calcium = rise > np.maximum(2.5 * noise_hu, 0.12 * blood)[:, None]
+    risen = (hu >= (blood[:, None] + 0.5 * rise)[..., None]) & within
+    calcium = within.any(-1) & (rise > np.maximum(3.5 * noise_hu, 0.2 * blood)[:, None])
     return np.where(calcium, rays.radius[risen.argmax(-1)], np.inf)
 
 
