@@ -92,10 +92,15 @@ def test_volumes_add_up_and_shares_hold(pct, eccentric, direction, grown, flat, 
 
 
 def test_blur_makes_calcium_bloom_into_the_lumen():
-    scene = tube(Lesion(20, 8, 50, composition=(("calcified", 1.0),), flat=0.6))
-    grid = around(scene.vessels[0].points)
-    spread = [(render_ccta(scene, grid, noise_hu=0, blur_fwhm_mm=b).image.array > 430).sum() for b in (0.0, 0.6, 1.2)]
-    assert spread[0] < spread[1] < spread[2]
+    scene = tube(Lesion(20, 8, 60, composition=(("calcified", 1.0),), remodelling=1.3, flat=0.6))
+    v, grid = scene.vessels[0], around(scene.vessels[0].points)
+    middle = v.points[np.abs(v.s - 20) < 2]
+    hu = []
+    for blur in (0.0, 0.6, 1.2):
+        image = render_ccta(scene, grid, noise_hu=0, blur_fwhm_mm=blur).image
+        hu.append(float(np.mean(image.array[tuple(np.rint(image.to_index(middle)).astype(int).T)])))
+    assert hu[0] == pytest.approx(400, abs=1)
+    assert hu[0] < hu[1] < hu[2]
 
 
 def test_noise_has_its_deviation_and_its_seed():
