@@ -197,7 +197,10 @@ def test_ctrl_c_on_the_command_line(small_cine, tmp_path, child_folder, number):
         "--mode",
         "slow",
     ]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits "ignored"
+    )  # fmt: skip
     watchdog = threading.Timer(60, process.kill)
     watchdog.start()
     try:
