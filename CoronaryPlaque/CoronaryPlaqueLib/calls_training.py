@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,14 @@ def truth_of(
     return OTHER, "bone" if bones[tuple(candidate.at)].any() else "noise", held
 
 
-def scan_of(patient: Any, seed: int, thin: float = 0.08) -> Any:
+#: Share of scans with slices of 1.25 mm, which are noisy.
+THIN = 0.08
+
+
+def scan_of(patient: Any, seed: int, thin: float = THIN) -> Any:
     """A scan of a synthetic patient as clinics make them: field, slices, noise, kernel and tilt drawn by `seed`.
 
-    A share `thin` has slices of 1.25 mm, which are noisy.
+    A share `thin` has slices of 1.25 mm.
     """
     from .territory_training import _turn
 
@@ -69,29 +74,34 @@ def scan_of(patient: Any, seed: int, thin: float = 0.08) -> Any:
 STENTS_FROM = 2000
 
 
-def _patient(generator: str, seed: int) -> Any:
+def _patient(generator: str, seed: int, wide: bool) -> Any:
     from CardioPrecisionLib.phantom import ct
+
+    from .territory_training import is_wide
 
     calcium: Any = "heavy" if seed % 5 == 0 else "random"
     if generator == "second":
         return ct.second_thorax(seed, calcium=calcium)
     stent = True if seed >= STENTS_FROM else None
-    return ct.random_thorax(seed, calcium=calcium, stent=stent, wide=seed % 4 != 0)
+    return ct.random_thorax(seed, calcium=calcium, stent=stent, wide=wide and is_wide(seed))
 
 
-def measure(given: tuple[str, int]) -> dict[str, Any]:
+def measure(given: tuple[str, int], wide: bool = False, thin: float = THIN) -> dict[str, Any]:
     """Candidates of one synthetic patient with features, truth and the calcifications that gave none.
 
     Parameters
     ----------
     given : (str, int)
         Generator (``first`` or ``second``) and seed.
+    wide : bool
+        Three hearts in four of generator one are wide ones.
+    thin : float
+        Of `scan_of`.
     """
     generator, seed = given
     torch.set_num_threads(1)
-    patient = _patient(generator, seed)
-    # Trained on more thin slices than are judged: noise is what is most often taken for calcium on them.
-    sample = scan_of(patient, seed, *((0.3,) if generator == "first" else ()))
+    patient = _patient(generator, seed, wide)
+    sample = scan_of(patient, seed, thin)
     found = find_territories(coarse(sample.image), device="cpu", threads=1)
     problem = coverage_problem(found)
     candidates = find_candidates(sample.image, found)
@@ -115,16 +125,25 @@ def measure(given: tuple[str, int]) -> dict[str, Any]:
     }
 
 
-def measured(folder: str | Path, generator: str, first: int, count: int, workers: int = 2) -> list[dict[str, Any]]:
-    """`measure` of many patients, each made once and kept in `folder`."""
+def measured(
+    folder: str | Path,
+    generator: str,
+    first: int,
+    count: int,
+    workers: int = 2,
+    wide: bool = False,
+    thin: float = THIN,
+) -> list[dict[str, Any]]:
+    """`measure` of many patients, each made once and kept in `folder`, which is for one choice of `wide` and `thin`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     seeds = list(range(first, first + count))
     files = {seed: folder / f"{generator}-{seed}.npz" for seed in seeds}
     todo = [seed for seed in seeds if not files[seed].exists()]
     if todo:
+        make = partial(measure, wide=wide, thin=thin)
         with ProcessPoolExecutor(workers) as pool:
-            for seed, row in zip(todo, pool.map(measure, [(generator, s) for s in todo]), strict=True):
+            for seed, row in zip(todo, pool.map(make, [(generator, s) for s in todo]), strict=True):
                 temporary = files[seed].with_suffix(".part.npz")
                 facts = json.dumps({k: row[k] for k in ("seed", "problem", "kind", "calcifications")})
                 np.savez(temporary, features=row["features"], label=row["label"], facts=facts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,15 @@ def _ring(world: Array, center: Array, toward: Array, radius: float, reach: floa
     return near
 
 
-def make_case(seed: int) -> tuple[Array, Array, Array]:
-    """One synthetic scan on the coarse grid: HU float16, whether inside the scan, class; ``(i, j, k)`` each."""
+def make_case(seed: int, wide: bool = False) -> tuple[Array, Array, Array]:
+    """One synthetic scan on the coarse grid: HU float16, whether inside the scan, class; ``(i, j, k)`` each.
+
+    With `wide` three hearts in four are wide ones, see `is_wide`.
+    """
     from CardioPrecisionLib.phantom.ct.patients import random_thorax
 
     rng = np.random.default_rng([seed, 77])
-    patient = random_thorax(seed, wide=seed % 4 != 0)
+    patient = random_thorax(seed, wide=wide and is_wide(seed))
     chest = rng.random() < 0.6
     field = rng.uniform(300, 420) if chest else rng.uniform(190, 270)
     cut = rng.random() < 0.2
@@ -119,21 +123,28 @@ def make_case(seed: int) -> tuple[Array, Array, Array]:
     return hu.astype(np.float16), inside, territory_labels(patient, affine, hu.shape)
 
 
+def is_wide(seed: int) -> bool:
+    """Whether a seed is one of the three in four with a wide heart, where such hearts are wanted."""
+    return seed % 4 != 0
+
+
 def _turn(degrees: Array) -> Array:
     from scipy.spatial.transform import Rotation
 
     return np.asarray(Rotation.from_euler("xyz", degrees, degrees=True).as_matrix())
 
 
-def cases(folder: str | Path, first: int, count: int, workers: int = 2) -> list[tuple[Array, Array, Array]]:
-    """Cases by seed, made once and kept in `folder`."""
+def cases(
+    folder: str | Path, first: int, count: int, workers: int = 2, wide: bool = False
+) -> list[tuple[Array, Array, Array]]:
+    """Cases by seed, made once and kept in `folder`, which is for `wide` ones or for usual ones."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     seeds = list(range(first, first + count))
     todo = [s for s in seeds if not (folder / f"{s}.npz").exists()]
     if todo:
         with ProcessPoolExecutor(workers) as pool:
-            for seed, (hu, inside, label) in zip(todo, pool.map(make_case, todo), strict=True):
+            for seed, (hu, inside, label) in zip(todo, pool.map(partial(make_case, wide=wide), todo), strict=True):
                 temporary = folder / f"{seed}.part.npz"
                 np.savez_compressed(temporary, hu=hu, inside=inside, label=label)
                 temporary.replace(folder / f"{seed}.npz")
