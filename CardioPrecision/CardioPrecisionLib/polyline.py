@@ -13,6 +13,13 @@ def arc_length(points: Array) -> Array:
     return np.r_[0.0, np.cumsum(steps)]
 
 
+def stretches(flags: Array) -> list[tuple[int, int]]:
+    """First and last index of every run of true values of ``(n,)``: the parts of a curve that fulfil it."""
+    padded = np.r_[False, np.asarray(flags, bool), False].astype(np.int8)
+    change = np.flatnonzero(np.diff(padded))
+    return [(int(a), int(b) - 1) for a, b in zip(change[::2], change[1::2], strict=True)]
+
+
 def even_steps(points: Array, step_mm: float) -> Array:
     """The cubic spline through `points`, at even steps of `step_mm` or a little less.
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, part, silent
 from CardioPrecisionLib.image import Array, Image
-from CardioPrecisionLib.polyline import arc_length
+from CardioPrecisionLib.polyline import arc_length, stretches
 from scipy import ndimage
 
 from .centring import centred
@@ -322,7 +322,7 @@ def _from_ostium(grid: Image, points: Array, ostium: Array, blood: float) -> Arr
     inside = np.zeros(len(points), bool)
     inside[near] = aorta[tuple(index[near].T)]
     s = arc_length(points)
-    runs = [(a, b) for a, b in _runs(inside) if s[a] < 2.0]
+    runs = [(a, b) for a, b in stretches(inside) if s[a] < 2.0]
     begin = runs[-1][1] if runs else 0
     return points[min(begin, max(len(points) - 3, 0)) :]
 
@@ -337,9 +337,9 @@ def _no_chamber(
     none = ndimage.maximum_filter1d(made.speed[at], 3, mode="nearest") < _NO_TUBE
     beyond = np.linalg.norm(points - ostium, axis=1) > _OSTIUM_ZONE_MM
     s = arc_length(points)
-    inside = _runs((made.body[at] | (none & bright)) & beyond)
+    inside = stretches((made.body[at] | (none & bright)) & beyond)
     # An occluded artery does not run on a chamber's surface for long.
-    beside = [(a, b) for a, b in _runs(none & beyond) if _by_body(made.body, index[a : b + 1]) > 0.6]
+    beside = [(a, b) for a, b in stretches(none & beyond) if _by_body(made.body, index[a : b + 1]) > 0.6]
     limits = [(parameters.chamber_mm, run) for run in inside] + [(2 * parameters.chamber_mm, run) for run in beside]
     for limit, (start, end) in limits:
         length = float(s[end] - s[start])
@@ -357,17 +357,10 @@ def _by_body(body: Array, index: Array) -> float:
     return float(body[near[..., 0], near[..., 1], near[..., 2]].any(1).mean())
 
 
-def _runs(flags: Array) -> list[tuple[int, int]]:
-    """First and last index of every run of true values."""
-    padded = np.r_[False, np.asarray(flags, bool), False].astype(np.int8)
-    change = np.flatnonzero(np.diff(padded))
-    return [(int(a), int(b) - 1) for a, b in zip(change[::2], change[1::2], strict=True)]
-
-
 def _gaps(image: Image, line: tuple[Array, Array, Array], noise: float) -> tuple[tuple[float, float], ...]:
     """Where nothing brighter than plaque lies on the line, over 1.5 mm or more."""
     points, _, level = line
     s = arc_length(points)
     hu = ndimage.gaussian_filter1d(np.nan_to_num(sample(image, points, order=1), nan=-1024.0), 1.5, mode="nearest")
     dark = hu < 0.28 * level + 0.5 * noise
-    return tuple((float(s[a]), float(s[b])) for a, b in _runs(dark) if s[b] - s[a] >= 1.5)
+    return tuple((float(s[a]), float(s[b])) for a, b in stretches(dark) if s[b] - s[a] >= 1.5)

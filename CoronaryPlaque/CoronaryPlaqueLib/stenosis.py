@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from CardioPrecisionLib.image import Array, Image
-from CardioPrecisionLib.polyline import even_steps
+from CardioPrecisionLib.polyline import even_steps, stretches
 from scipy import ndimage
 
 from .centreline import Centreline
@@ -102,9 +102,7 @@ class LumenCourse:
         p = parameters or StenosisParameters()
         pct = np.nan_to_num(self.stenosis_pct, nan=0.0)
         out = []
-        padded = np.r_[False, pct >= p.least_pct, False].astype(np.int8)
-        change = np.flatnonzero(np.diff(padded))
-        for a, b in zip(change[::2], change[1::2] - 1, strict=True):
+        for a, b in stretches(pct >= p.least_pct):
             if self.s[b] - self.s[a] < p.least_length_mm:
                 continue
             worst = a + int(pct[a : b + 1].argmax())

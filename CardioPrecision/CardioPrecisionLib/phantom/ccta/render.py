@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...image import Array, Image, spacing_of
-from ..ct.render import OUTSIDE, CTGeometry, Kernel, Part, noise, render
+from ..ct.render import OUTSIDE, CTGeometry, Kernel, Part, index_box, noise, render
 from ..ct.shapes import Shape, at
 from .lesion import KINDS, PLAQUE_HU
 from .tree import segment
@@ -163,11 +163,9 @@ def _near(vessel: Vessel, reach: float, affine: Array, shape: tuple[int, int, in
     found = []
     for a in range(0, len(vessel.points), step):
         piece = vessel.points[a : a + step + 1]
-        low, high = piece.min(0) - reach, piece.max(0) + reach
-        corners = np.array([[(low, high)[(n >> d) & 1][d] for d in range(3)] for n in range(8)])
-        index = corners @ inverse[:3, :3].T + inverse[:3, 3]
-        first = np.clip(np.floor(index.min(0)).astype(int), 0, shape)
-        last = np.clip(np.ceil(index.max(0)).astype(int) + 1, 0, shape)
+        low, high = index_box(inverse, piece.min(0) - reach, piece.max(0) + reach)
+        first = np.clip(np.floor(low).astype(int), 0, shape)
+        last = np.clip(np.ceil(high).astype(int) + 1, 0, shape)
         if (first >= last).any():
             continue
         ijk = np.stack(np.meshgrid(*map(np.arange, first, last), indexing="ij"), -1).reshape(-1, 3)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...image import Array
+from ...polyline import arc_length
 from ..ct.coronaries import Course
 from ..ct.shapes import Shape, at
 from .vessel import Vessel
@@ -49,7 +50,7 @@ def build_tree(courses: Sequence[Course], aorta: Shape, wall_mm: float = 0.6) ->
             if course.name in ("PDA", "PL"):
                 start = min(start, parent.length_mm - 1.0)
             root = parent.points[int(np.argmin(np.abs(parent.s - start)))]
-            along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
+            along = arc_length(points)
             points = points + (np.clip(1 - along / 12, 0, 1) ** 2)[:, None] * (root - points[0])
         smooth = np.column_stack([points, radii])
         for _ in range(12):

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from ...image import Array
+from ...polyline import arc_length
 from .shapes import Shape, at
 
 Dominance = Literal["right", "balanced", "left"]
@@ -100,7 +101,7 @@ def curve(knots: Array, step_mm: float = 1.0) -> Array:
 
 def resampled(line: Array, step_mm: float) -> Array:
     """A polyline ``(n, 3 or more)`` at even steps of about `step_mm`; further columns go along."""
-    s = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(line[:, :3], axis=0), axis=1))]
+    s = arc_length(line)
     even = np.linspace(0, s[-1], max(3, int(s[-1] / step_mm) + 1))
     return np.stack([np.interp(even, s, line[:, c]) for c in range(line.shape[1])], 1)
 

@@ -152,10 +152,7 @@ class _Grid:
 
     def window(self, box: tuple[Array, Array], margin_mm: float) -> tuple[Array, Array]:
         """Lower and upper continuous index of a box in RAS grown by a margin."""
-        low, high = box[0] - margin_mm, box[1] + margin_mm
-        corners = np.array([[(low, high)[(n >> a) & 1][a] for a in range(3)] for n in range(8)])
-        index = corners @ self.inverse[:3, :3].T + self.inverse[:3, 3]
-        return index.min(0), index.max(0)
+        return index_box(self.inverse, box[0] - margin_mm, box[1] + margin_mm)
 
     def world(self, i: Array, j: Array, k: Array) -> list[Array]:
         """x, y, z at an index lattice, each only as large as it varies."""
@@ -169,6 +166,13 @@ class _Grid:
                     total = total + c * index
             out.append(np.asarray(total, np.float32))
         return out
+
+
+def index_box(inverse: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Lower and upper continuous index ``(3,)`` of a box in RAS, given the inverse of the affine."""
+    corners = np.array([[(low, high)[(n >> a) & 1][a] for a in range(3)] for n in range(8)])
+    index = corners @ inverse[:3, :3].T + inverse[:3, 3]
+    return index.min(0), index.max(0)
 
 
 def _span(low: float, high: float, n: int) -> tuple[int, int]:
