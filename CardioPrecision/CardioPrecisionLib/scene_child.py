@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from .analysis import Progress
 from .errors import Cancelled, InputError
 from .fronts.child import run_child
+from .measurement import Measurement, Measurements
 
 T = TypeVar("T")
 
@@ -74,6 +75,14 @@ def run_in_folder(
             message = str(last.get("message", "The child process failed."))
             raise InputError(message) if last.get("code") == InputError.exit_code else RuntimeError(message)
         return load(output)
+
+
+def read_run(folder: Path, analysis: str) -> tuple[dict[str, Any], Measurements]:
+    """The content of a run's ``measurements.json`` and its rows; an `InputError` where it is of another analysis."""
+    document = read_json(folder / "measurements.json")
+    if document.get("analysis") != analysis:
+        raise InputError(f"{folder}: these are results of '{document.get('analysis')}', not of {analysis}.")
+    return document, Measurements(Measurement.from_json(row) for row in document["measurements"])
 
 
 def read_json(path: Path) -> dict[str, Any]:

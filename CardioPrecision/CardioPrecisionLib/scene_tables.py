@@ -44,8 +44,17 @@ def _column(name: str, values: Iterable[Any]) -> Any:
     return column
 
 
-def measurements_to_node(batch: SceneBatch, measurements: Iterable[Measurement], name: str) -> Any:
-    """Add measurements as a table node with one row each; a value that is not there is NaN and its state says why."""
+#: Attribute of a measurement table: the analysis that made it.
+ANALYSIS_ATTRIBUTE = "CardioPrecision.Analysis"
+
+
+def measurements_to_node(
+    batch: SceneBatch, measurements: Iterable[Measurement], name: str, analysis: str | None = None
+) -> Any:
+    """Add measurements as a table node with one row each; a value that is not there is NaN and its state says why.
+
+    `analysis` stands in the node's `ANALYSIS_ATTRIBUTE`, so that who reads the table knows what made it.
+    """
     rows = list(measurements)
     columns: dict[str, list[Any]] = {
         "name": [m.name for m in rows],
@@ -63,7 +72,10 @@ def measurements_to_node(batch: SceneBatch, measurements: Iterable[Measurement],
         "reason": [m.reason or "" for m in rows],
         "method": [m.method or "" for m in rows],
     }
-    return table_to_node(batch, Table("measurements", name, columns))
+    node = table_to_node(batch, Table("measurements", name, columns))
+    if analysis is not None:
+        node.SetAttribute(ANALYSIS_ATTRIBUTE, analysis)
+    return node
 
 
 def chart_to_node(

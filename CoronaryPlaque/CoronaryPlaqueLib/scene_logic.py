@@ -18,9 +18,9 @@ from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Tabl
 from CardioPrecisionLib.dicom.ct_file import ct_of_image, slice_axes
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.image import Image, Sequence, read_frames, write_nifti
-from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
+from CardioPrecisionLib.measurement import Measurements, Patient
 from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
-from CardioPrecisionLib.scene_child import read_json, run_in_folder
+from CardioPrecisionLib.scene_child import read_run, run_in_folder
 from CardioPrecisionLib.scene_labels import labels_from_node
 
 from .vessels import SEGMENTS
@@ -192,13 +192,8 @@ def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: st
         The folder is not a calcium run, or of another image.
     """
     folder = Path(run_folder)
-    document = read_json(folder / "measurements.json")
-    if document.get("analysis") != ANALYSIS:
-        raise InputError(f"{folder}: these are results of '{document.get('analysis')}', not of {ANALYSIS}.")
-    result = Result(
-        Measurements(Measurement.from_json(row) for row in document["measurements"]),
-        warnings=list(document["warnings"]),
-    )
+    document, measurements = read_run(folder, ANALYSIS)
+    result = Result(measurements, warnings=list(document["warnings"]))
     path = folder / "segmentation.nii.gz"
     if path.is_file():
         result.labels = _labels_of_run(path, mrml.image_from_node(input_node))
@@ -267,7 +262,7 @@ def add_results(scene: Any, input_node: Any, result: Result, run_id: str | None 
     with SceneBatch(scene, made.run_id) as batch:
         made.folder = batch.folder_beside(input_node, "Coronary calcium")
         made.measurement_table = tables.measurements_to_node(
-            batch, result.measurements, "Coronary calcium measurements"
+            batch, result.measurements, "Coronary calcium measurements", ANALYSIS
         )
         batch.place(made.measurement_table, made.folder)
         for table in result.tables:

@@ -23,13 +23,13 @@ import vtk
 from CardioPrecisionLib import scene_tables as tables
 from CardioPrecisionLib.analysis import Progress, Table, silent
 from CardioPrecisionLib.errors import InputError
-from CardioPrecisionLib.measurement import Measurement, Measurements
+from CardioPrecisionLib.measurement import Measurements
 from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
-from CardioPrecisionLib.scene_child import read_json, run_in_folder
+from CardioPrecisionLib.scene_child import read_json, read_run, run_in_folder
 
 from .clinical.files import read_record
 from .clinical.record import Record, record_from_values
-from .scene_measured import ANALYSIS_ATTRIBUTE, measurement_tables, write_measurements
+from .scene_measured import measurement_tables, write_measurements
 
 __all__ = [
     "SceneResult",
@@ -303,9 +303,7 @@ def load_results(scene: Any, run_folder: str | Path, record_node: Any = None, ru
         The folder is not a complete risk run; the scene is as it was.
     """
     folder = Path(run_folder)
-    document = read_json(folder / "measurements.json")
-    if document.get("analysis") != ANALYSIS:
-        raise InputError(f"{folder}: these are results of '{document.get('analysis')}', not of {ANALYSIS}.")
+    document, measurements = read_run(folder, ANALYSIS)
     statements = read_json(folder / "plan.json")["statements"]
     record = read_record(folder / "record.json")
     try:
@@ -314,7 +312,7 @@ def load_results(scene: Any, run_folder: str | Path, record_node: Any = None, ru
         raise InputError(f"{folder}: the report of the run is missing or cannot be read; run it again.") from None
     made = SceneResult(
         run_id or uuid.uuid4().hex,
-        measurements=Measurements(Measurement.from_json(row) for row in document["measurements"]),
+        measurements=measurements,
         record=record,
         statements=statements,
         warnings=list(document["warnings"]),
@@ -325,8 +323,7 @@ def load_results(scene: Any, run_folder: str | Path, record_node: Any = None, ru
 
 
 def _add(batch: SceneBatch, made: SceneResult, record_node: Any, page: str) -> None:
-    made.measurement_table = tables.measurements_to_node(batch, made.measurements, "Risk scores")
-    made.measurement_table.SetAttribute(ANALYSIS_ATTRIBUTE, ANALYSIS)
+    made.measurement_table = tables.measurements_to_node(batch, made.measurements, "Risk scores", ANALYSIS)
     made.folder = batch.folder_beside(record_node if record_node is not None else made.measurement_table, "Risk")
     made.plan_table = tables.table_to_node(batch, _plan(made.statements))
     made.values_table = tables.table_to_node(batch, _values(made.record))

@@ -11,11 +11,8 @@ from typing import Any
 
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.measurement import Measurement, Measurements, Patient, State, document
+from CardioPrecisionLib.scene_tables import ANALYSIS_ATTRIBUTE
 
-#: Attribute of a measurement table: the analysis that made it.
-ANALYSIS_ATTRIBUTE = "CardioPrecision.Analysis"
-#: Tables without the attribute, by what their names begin with.
-_ANALYSES = {"LV function": "lv-function", "Coronary calcium": "calcium"}
 _COLUMNS = frozenset({"name", "site", "value", "unit", "low", "high", "level", "state", "reason", "method"})
 
 
@@ -41,7 +38,7 @@ def analysis_of(node: Any) -> str:
         return str(known)
     name = re.sub(r"_\d+$", "", node.GetName() or "").removesuffix(" measurements")
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return _ANALYSES.get(name, plain if plain[:1].isalpha() else "measurements")
+    return plain if plain[:1].isalpha() else "measurements"
 
 
 def measurements_from_table(node: Any) -> list[Measurement]:

@@ -24,9 +24,9 @@ from CardioPrecisionLib import scene_tables as tables
 from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Table, silent
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.image import Sequence, read_frames
-from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
+from CardioPrecisionLib.measurement import Measurements, Patient
 from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
-from CardioPrecisionLib.scene_child import read_json, run_in_folder
+from CardioPrecisionLib.scene_child import read_json, read_run, run_in_folder
 from CardioPrecisionLib.scene_labels import labels_from_node
 from CardioPrecisionLib.sequence_file import write_sequence
 
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 ROLE = "cine_sax"
+ANALYSIS = "lv-function"
 #: Column of the volume curve -> label whose volume it is.
 _CURVES = {"lv_ml": LV, "rv_ml": RV, "myocardium_ml": MYOCARDIUM}
 
@@ -248,7 +249,7 @@ def run_in_child(
         return job
 
     return run_in_folder(
-        "lv-function",
+        ANALYSIS,
         export,
         lambda output: load_results(scene, output, input_node, run_id),
         parameters=given,
@@ -272,13 +273,9 @@ def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: st
     run_id : str, optional
     """
     folder = Path(run_folder)
-    document, record = read_json(folder / "measurements.json"), read_json(folder / "run.json")
-    if document.get("analysis") != "lv-function":
-        raise InputError(f"{folder}: these are results of '{document.get('analysis')}', not of lv-function.")
-    result = Result(
-        Measurements(Measurement.from_json(row) for row in document["measurements"]),
-        warnings=list(document["warnings"]),
-    )
+    document, measurements = read_run(folder, ANALYSIS)
+    record = read_json(folder / "run.json")
+    result = Result(measurements, warnings=list(document["warnings"]))
     path = folder / "segmentation.nii.gz"
     if path.is_file():
         sequence, _ = cine.complete(mrml.sequence_from_node(input_node))
@@ -339,7 +336,9 @@ def add_results(scene: Any, input_node: Any, result: Result, run_id: str | None 
             made.browser = mrml.browser_for(batch, sequence_node)
         shown = mrml.shown_volume(input_node)
         made.folder = batch.folder_beside(shown, "LV function")
-        made.measurement_table = tables.measurements_to_node(batch, result.measurements, "LV function measurements")
+        made.measurement_table = tables.measurements_to_node(
+            batch, result.measurements, "LV function measurements", ANALYSIS
+        )
         batch.place(made.measurement_table, made.folder)
         _add_curve(batch, made, result.tables)
         if result.labels is not None:

@@ -58,11 +58,11 @@ def add_measurements(scene):
     return lv.measurement_table, calcium.measurement_table
 
 
-def add_table(scene, rows, name="Coronary calcium measurements"):
+def add_table(scene, rows, name="Coronary calcium measurements", analysis="calcium"):
     from CardioPrecisionLib import scene_tables
 
     with SceneBatch(scene, "table") as batch:
-        return scene_tables.measurements_to_node(batch, rows, name)
+        return scene_tables.measurements_to_node(batch, rows, name, analysis)
 
 
 def add_text(scene, text):
@@ -200,14 +200,14 @@ def test_measurement_tables_there_and_back(app):
             Measurement("cad_rads", "2", "1", site="LAD", state=State.ENTERED),
         ]
     )
-    node = add_table(app.scene, rows, "LV function measurements")
+    node = add_table(app.scene, rows, "LV function measurements", None)
     assert measurements_from_table(node) == list(rows)
     assert analysis_of(node) == "lv-function"
-    second = add_table(app.scene, rows, "LV function measurements")
+    second = add_table(app.scene, rows, "LV function measurements", None)
     assert second.GetName() != node.GetName()
     assert analysis_of(second) == "lv-function"
-    assert analysis_of(add_table(app.scene, rows, "Échographie 2 measurements")) == "chographie-2"
-    assert analysis_of(add_table(app.scene, rows, "2")) == "measurements"
+    assert analysis_of(add_table(app.scene, rows, "Échographie 2 measurements", None)) == "chographie-2"
+    assert analysis_of(add_table(app.scene, rows, "2", None)) == "measurements"
 
 
 def test_run_can_be_taken_back_and_repeated(app, record_node):
