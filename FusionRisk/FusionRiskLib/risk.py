@@ -200,11 +200,11 @@ def _assess(
     record, warnings = _joined(record, runs)
     columns = Columns(record.column_values())
     progress(0.2, "Computing scores")
-    scores = score_all(columns, chosen)
-    progress(0.6, "Making the plan")
     # A statement may need a score that was not asked for: the plan always sees all of them.
-    every = scores if wanted is None else score_all(columns, select())
-    statements = make_plan(facts_of(record, runs, every))
+    every = {score.name: score for score in score_all(columns, select())}
+    scores = [every[score.name] for score in chosen]
+    progress(0.6, "Making the plan")
+    statements = make_plan(facts_of(record, runs, every.values()))
     key = next((run.patient.key for run in runs if run.patient.key), None)
     day = next((run.patient.study_date for run in runs if run.patient.study_date), None)
     patient = record.patient()

@@ -14,20 +14,14 @@ from .clinical.fields import document, fields
 from .clinical.record import Record
 from .plan import Fact, Statement
 from .plan.facts import DERIVED
+from .plan.rulebook import headings
 from .risk_rows import FAMILIES, NamedScore, unit_of, validity
 
-#: Headings of the plan, in the order of the report; a topic that is not here comes last.
-TOPICS = {
-    "lipids_prevent": "Lipid-lowering therapy by PREVENT",
-    "lipids_pce": "Statin by the Pooled Cohort Equations",
-    "lipids_esc": "Lipid-lowering therapy by SCORE2",
-    "calcium_statin": "Statin by coronary calcium",
-    "blood_pressure": "Blood pressure",
-    "aspirin": "Aspirin",
-    "cad_rads": "CAD-RADS",
-    "heart_failure": "Heart failure",
-    "follow_up": "Follow-up",
-}
+#: Topics of the plan in the order of the report; one that is not here comes last.
+TOPICS = (
+    *("lipids_prevent", "lipids_pce", "lipids_esc", "calcium_statin"),
+    *("blood_pressure", "aspirin", "cad_rads", "heart_failure", "follow_up"),
+)
 
 
 def _render(template: str, **values: Any) -> str:
@@ -82,9 +76,7 @@ def plan_section(statements: Sequence[Statement], titles: Mapping[str, str]) -> 
             folded[s.state].append(shown)
     html = _render(
         "plan.html.j2",
-        groups=[
-            (TOPICS.get(topic, topic.replace("_", " ").capitalize()), rows) for topic, rows in groups.items() if rows
-        ],
+        groups=[(headings()[topic], rows) for topic, rows in groups.items() if rows],
         folded=[(state.replace("_", " ").capitalize(), rows) for state, rows in folded.items() if rows],
     )
     return Section("plan", "Plan", html)

@@ -50,6 +50,8 @@ class Rule:
     Attributes
     ----------
     id, topic : str
+    heading : str
+        The topic in words, as the title of its file.
     guideline : Guideline
     strength : str or None
         Class and level of evidence as published; ends with "(unverified)" where it is known from memory only.
@@ -66,6 +68,7 @@ class Rule:
 
     id: str
     topic: str
+    heading: str
     guideline: Guideline
     strength: str | None
     needs: tuple[str, ...]
@@ -120,10 +123,10 @@ def read_rules(text: str, place: str, known: Mapping[str, Guideline]) -> list[Ru
         both name, or a risk score that is not the guideline's own. One line with file and rule.
     """
     document = _checked(text, place, "rule_file")
-    return [_rule(row, document["topic"], place, known) for row in document["rules"]]
+    return [_rule(row, document, place, known) for row in document["rules"]]
 
 
-def _rule(row: Mapping[str, Any], topic: str, place: str, known: Mapping[str, Guideline]) -> Rule:
+def _rule(row: Mapping[str, Any], file: Mapping[str, Any], place: str, known: Mapping[str, Guideline]) -> Rule:
     where = f"{place}: rule {row['id']}"
     guideline = known.get(row["guideline"])
     if guideline is None:
@@ -140,7 +143,8 @@ def _rule(row: Mapping[str, Any], topic: str, place: str, known: Mapping[str, Gu
         raise InputError(f"{where}: {foreign[0]} is no score of {guideline.key}; a cut-off belongs to one score.")
     return Rule(
         id=row["id"],
-        topic=topic,
+        topic=file["topic"],
+        heading=file["title"],
         guideline=guideline,
         strength=_strength(row),
         needs=needs,
@@ -232,6 +236,11 @@ def rules() -> tuple[Rule, ...]:
     return tuple(found.values())
 
 
+def headings() -> dict[str, str]:
+    """Topic -> its title in words, in the order of the rules."""
+    return {rule.topic: rule.heading for rule in rules()}
+
+
 def topics() -> tuple[str, ...]:
     """The topics of the rules, in their order."""
-    return tuple(dict.fromkeys(rule.topic for rule in rules()))
+    return tuple(headings())
