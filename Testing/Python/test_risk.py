@@ -105,6 +105,25 @@ def test_files_that_do_not_belong_together(tmp_path):
         assess(record, scores=["nonsense"])
 
 
+def _unfinished(rows):
+    rows[0]["value"] = float("nan")
+
+
+def _twice(rows):
+    rows.append(dict(rows[0]))
+
+
+@pytest.mark.parametrize(("change", "words"), [(_unfinished, "must be finite"), (_twice, "was given twice")])
+def test_a_damaged_row_is_named(tmp_path, change, words):
+    document = risk_cases.document(risk_cases.CALCIUM)
+    change(document["measurements"])
+    path = tmp_path / "measurements.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    name = document["measurements"][0]["name"]
+    with pytest.raises(InputError, match=f"measurements.json: .*{name}.*{words}"):
+        assess(risk_cases.record(), [path])
+
+
 def test_a_run_that_measures_nothing_of_use_is_named(tmp_path):
     row = measurement.Measurement("wall_thickening", 40.0, "%", site="aha01")
     path = tmp_path / "m.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from CardioPrecisionLib import measurement as ground
 from CardioPrecisionLib.errors import InputError
-from CardioPrecisionLib.measurement import Measurement, Patient
+from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
 
 from .fields import Field, fields
 from .record import ENTERED, Entry, Record, make_entry, make_record
@@ -34,7 +34,7 @@ def read_run(path: str | Path) -> MeasuredRun:
     Raises
     ------
     InputError
-        The file cannot be read or is no measurements document.
+        The file cannot be read, is no measurements document, or holds a row that cannot be; the message names it.
     """
     import jsonschema
 
@@ -45,7 +45,10 @@ def read_run(path: str | Path) -> MeasuredRun:
         raise InputError(f"{path}: the measurements cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, json.JSONDecodeError, jsonschema.ValidationError):
         raise InputError(f"{path}: this is no measurements.json of a run.") from None
-    rows = tuple(Measurement.from_json(row) for row in document["measurements"])
+    try:
+        rows = tuple(Measurements(Measurement.from_json(row) for row in document["measurements"]))
+    except ValueError as error:  # what a schema cannot say: NaN, a row that is there twice
+        raise InputError(f"{path}: {error}.") from None
     return MeasuredRun(str(document["analysis"]), rows, Patient(**document["patient"]), tuple(document["warnings"]))
 
 
