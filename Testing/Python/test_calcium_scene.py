@@ -21,6 +21,7 @@ from CoronaryPlaqueLib import scene_logic  # noqa: E402
 from CoronaryPlaqueLib.calcium import CalciumParameters  # noqa: E402
 from CoronaryPlaqueLib.scoring import score  # noqa: E402
 from CoronaryPlaqueLib.vessels import LAD, OTHER, RCA, SEGMENTS, SITES  # noqa: E402
+from scene_cases import cancelling, contents, fail_at  # noqa: E402
 
 QUIET = CalciumParameters(figures=False)
 WHO = {"sex": "male", "age_years": 66.0}
@@ -62,16 +63,6 @@ def voxels(segmentation, grid):
         world = Image(np.zeros((1, 1, 1)), mrml.matrix_to_array(matrix)).to_world(index)
         found[tuple(np.rint(grid.to_index(world)).astype(int).T)] = meaning.value
     return found
-
-
-def contents(scene):
-    hierarchy = scene.GetSubjectHierarchyNode()
-    items, stack = [], [hierarchy.GetSceneItemID()]
-    while stack:
-        item = stack.pop()
-        items.append((item, hierarchy.GetItemName(item)))
-        stack += children_of(hierarchy, item)
-    return sorted((n.GetID(), n.GetName()) for n in nodes_of(scene)), sorted(items)
 
 
 def same(found, expected, rel):
@@ -192,21 +183,10 @@ def test_failure_leaves_the_scene_alone(app, ct, fails, monkeypatch):
         with pytest.raises(InputError, match="needs the tube voltage"):
             scene_logic.run_on_nodes(app.scene, node, labels_node=reader, parameters=adapted)
     elif fails == "cancel":
-
-        def stop(fraction, stage):
-            raise Cancelled
-
         with pytest.raises(Cancelled):
-            scene_logic.run_on_nodes(app.scene, node, labels_node=reader, progress=stop)
+            scene_logic.run_on_nodes(app.scene, node, labels_node=reader, progress=cancelling)
     else:
-        place = SceneBatch.place
-
-        def broken(self, placed, parent):
-            if placed.IsA("vtkMRMLSegmentationNode"):
-                raise OSError("disk full")
-            return place(self, placed, parent)
-
-        monkeypatch.setattr(SceneBatch, "place", broken)
+        fail_at(monkeypatch, "vtkMRMLSegmentationNode")
         with pytest.raises(OSError, match="disk full"):
             scene_logic.run_on_nodes(app.scene, node, labels_node=reader, parameters=QUIET)
     assert contents(app.scene) == before

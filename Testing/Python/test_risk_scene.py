@@ -25,6 +25,7 @@ from FusionRiskLib.risk import assess  # noqa: E402
 from FusionRiskLib.scene_measured import analysis_of, measurements_from_table  # noqa: E402
 from FusionRiskLib.scores import scores  # noqa: E402
 from LVFunctionLib import scene_logic as lv_scene  # noqa: E402
+from scene_cases import cancelling, contents, fail_at  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "Testing" / "Data" / "risk"
@@ -74,16 +75,6 @@ def add_text(scene, text):
 def column(node, name):
     table = node.GetTable()
     return [table.GetColumnByName(name).GetValue(r) for r in range(table.GetNumberOfRows())]
-
-
-def contents(scene):
-    hierarchy = scene.GetSubjectHierarchyNode()
-    items, stack = [], [hierarchy.GetSceneItemID()]
-    while stack:
-        item = stack.pop()
-        items.append((item, hierarchy.GetItemName(item)))
-        stack += children_of(hierarchy, item)
-    return sorted((n.GetID(), n.GetName()) for n in nodes_of(scene)), sorted(items)
 
 
 def rows_as_json(measurements):
@@ -230,21 +221,10 @@ def test_failure_leaves_the_scene_alone(app, record_node, fails, monkeypatch):
         with pytest.raises(InputError, match="is no score"):
             scene_logic.run_on_nodes(app.scene, record_node, scores=["frs"])
     elif fails == "cancel":
-
-        def stop(fraction, stage):
-            raise Cancelled
-
         with pytest.raises(Cancelled):
-            scene_logic.run_on_nodes(app.scene, record_node, progress=stop)
+            scene_logic.run_on_nodes(app.scene, record_node, progress=cancelling)
     else:
-        place = SceneBatch.place
-
-        def broken(self, placed, parent):
-            if placed.IsA("vtkMRMLPlotChartNode"):
-                raise OSError("disk full")
-            return place(self, placed, parent)
-
-        monkeypatch.setattr(SceneBatch, "place", broken)
+        fail_at(monkeypatch, "vtkMRMLPlotChartNode")
         with pytest.raises(OSError, match="disk full"):
             scene_logic.run_on_nodes(app.scene, record_node, figures=False)
     assert contents(app.scene) == before

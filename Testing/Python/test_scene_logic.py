@@ -19,6 +19,7 @@ from CardioPrecisionLib.scene_batch import SceneBatch, children_of, nodes_of  # 
 from LVFunctionLib import cine, scene_logic  # noqa: E402
 from LVFunctionLib.segments import SEGMENTS  # noqa: E402
 from LVFunctionLib.volumes import LVParameters  # noqa: E402
+from scene_cases import cancelling, contents, fail_at  # noqa: E402
 
 SEGMENT_IDS = {"lv_cavity": 1, "lv_myocardium": 2, "rv_cavity": 3}
 
@@ -66,16 +67,6 @@ def voxels(segmentation, grid):
         place = np.round((world - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T).astype(int)
         found[tuple(place.T)] = value
     return found
-
-
-def contents(scene):
-    hierarchy = scene.GetSubjectHierarchyNode()
-    items, stack = [], [hierarchy.GetSceneItemID()]
-    while stack:
-        item = stack.pop()
-        items.append((item, hierarchy.GetItemName(item)))
-        stack += children_of(hierarchy, item)
-    return sorted((n.GetID(), n.GetName()) for n in nodes_of(scene)), sorted(items)
 
 
 def test_phantom_node_to_node(app, sample):
@@ -159,21 +150,10 @@ def test_failure_leaves_the_scene_alone(app, sample, fails, monkeypatch):
         with pytest.raises(InputError, match="frames 1 to 12"):
             scene_logic.run_on_nodes(app.scene, node, labels_node=reader, parameters=LVParameters(tta=1, es_frame=13))
     elif fails == "cancel":
-
-        def stop(fraction, stage):
-            raise Cancelled
-
         with pytest.raises(Cancelled):
-            scene_logic.run_on_nodes(app.scene, node, labels_node=reader, progress=stop)
+            scene_logic.run_on_nodes(app.scene, node, labels_node=reader, progress=cancelling)
     else:
-        place = SceneBatch.place
-
-        def broken(self, placed, parent):
-            if placed.IsA("vtkMRMLSegmentationNode"):
-                raise OSError("disk full")
-            return place(self, placed, parent)
-
-        monkeypatch.setattr(SceneBatch, "place", broken)
+        fail_at(monkeypatch, "vtkMRMLSegmentationNode")
         with pytest.raises(OSError, match="disk full"):
             scene_logic.run_on_nodes(app.scene, node, labels_node=reader)
     assert contents(app.scene) == before
