@@ -107,7 +107,8 @@ class LabelScore:
 
         Taking the area so, it does not depend on the slice distance. None without calcium.
         """
-        return self.agatston / (self.volume_mm3 / SLICE_MM) if self.volume_mm3 else None
+        # Rounded, or a mean of factors 1 could come out just below 1.
+        return round(self.agatston / (self.volume_mm3 / SLICE_MM), 9) if self.volume_mm3 else None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from conftest import oblique_affine
 from CoronaryPlaqueLib.axial import axial
 from CoronaryPlaqueLib.scoring import LabelScore, density_factor, factor_edges, score
 from CoronaryPlaqueLib.vessels import AORTA, CORONARY, LAD, LCX, LM, OTHER, RCA, SCORED
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
@@ -401,6 +401,7 @@ def plain(array, labels, spacing, edges=(130, 200, 300, 400)):
     st.integers(0, 2**32 - 1),
     st.sampled_from([(0.5, 0.5, 3.0), (0.33, 0.33, 2.5), (0.7, 0.7, 1.5), (1.0, 1.0, 0.5), (0.2, 0.9, 3.0)]),
 )
+@example(np.full((1, 3, 3), 130, np.int16), 1, (1.0, 1.0, 0.5))
 def test_same_as_the_plain_implementation(array, seed, spacing):
     labels = np.random.default_rng(seed).integers(0, 9, array.shape).astype(np.uint8)
     if seed % 2:
