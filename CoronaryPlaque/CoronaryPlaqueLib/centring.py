@@ -96,6 +96,14 @@ def _to_brightest(image: Image, points: Array, blood: float, noise: float) -> Ar
     return np.asarray(points + offset[:, :1] * first + offset[:, 1:] * second)
 
 
+def blood_along(image: Image, points: Array) -> Array:
+    """Blood in HU at points ``(n, 3)`` of a middle line whose lumen is not yet known."""
+    hu = sample(image, points, order=1)
+    # Plaque and calcium on the line are the lesser part.
+    blood = float(np.nanpercentile(hu, 75)) if np.isfinite(hu).any() else 0.0
+    return _level(image, points, np.full(len(points), np.inf), blood)
+
+
 def _level(image: Image, points: Array, radius: Array, blood: float) -> Array:
     """Blood along the artery ``(n,)``: a straight line through where it is wide enough to be seen unmixed."""
     hu = sample(image, points, order=1)

@@ -201,18 +201,22 @@ def _fill(border: Array, met: Array) -> tuple[Array, Array]:
     return wrapped, 1.0 - odd.mean(1)
 
 
+def polygon_area(border: Array) -> Array:
+    """Area in mm2 ``(n,)`` within borders ``(n, rays)`` in mm."""
+    turn = 2 * np.pi / border.shape[1]
+    # Neighbouring rays span triangles, which lack a little of the circle's sectors that they stand for.
+    return np.asarray(0.5 * turn * (border * np.roll(border, -1, 1)).sum(1))
+
+
 def _polygon(border: Array, rays: Rays) -> tuple[Array, Array]:
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     x, y = border * np.cos(angle), border * np.sin(angle)
     x2, y2 = np.roll(x, -1, 1), np.roll(y, -1, 1)
     cross = x * y2 - x2 * y
-    area = 0.5 * cross.sum(1)
-    safe = np.maximum(6 * area, 1e-9)
+    safe = np.maximum(3 * cross.sum(1), 1e-9)
     cx, cy = ((x + x2) * cross).sum(1) / safe, ((y + y2) * cross).sum(1) / safe
     center = rays.points + cx[:, None] * rays.first + cy[:, None] * rays.second
-    # A polygon lacks a little of the area of the circle that it stands for.
-    whole = area * (2 * np.pi / ANGLES) / np.sin(2 * np.pi / ANGLES)
-    return center, whole
+    return center, polygon_area(border)
 
 
 def _bright_center(likeness: Array, level: Array, rays: Rays) -> Array:
