@@ -83,14 +83,20 @@ def _find_lad(lines: Mapping[str, Array], names: list[str]) -> str | None:
 
 
 def _find_lcx(lines: Mapping[str, Array], names: list[str], split: Mapping[str, tuple[float, float]]) -> str | None:
-    """The line that leaves the left main stem backwards and comes nearest to the crux."""
-    around: dict[str, float] = {}
+    """The line that leaves the left main stem backwards and keeps to the groove.
+
+    Where two lines part, the circumflex is the one that runs more to the right, backwards and upwards; its branches
+    turn to the left and to the apex.
+    """
+    best: str | None = None
     for n in names:
         beyond = lines[n][int(split[n][0] / STEP_MM) :]
-        way = beyond - beyond[0]
-        if split[n][1] < _LONGEST_LM_MM and (way @ -_FRONT).max() > 3.0:
-            around[n] = float((way @ (0.3 * _RIGHT - _FRONT)).max() + 0.05 * arc_length(beyond)[-1])
-    return max(around, key=lambda n: around[n], default=None)
+        if split[n][1] > _LONGEST_LM_MM or ((beyond - beyond[0]) @ -_FRONT).max() < 3.0:
+            continue
+        at = parting(lines[best], lines[n]) if best else None
+        if best is None or (at and _beside(lines[best], lines[n], at) @ (_RIGHT - _FRONT - _DOWN) > 0):
+            best = n
+    return best
 
 
 def _name_left(lines: Mapping[str, Array], names: list[str], found: dict[str, str]) -> None:
