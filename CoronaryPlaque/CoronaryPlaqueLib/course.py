@@ -6,19 +6,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from CardioPrecisionLib.image import Array, Image
-from CardioPrecisionLib.polyline import even_steps, frames
+from CardioPrecisionLib.polyline import arc_length, even_steps, frames, stretches
+from scipy import ndimage
 
 from .centreline import noise_of
 from .centring import blood_along
 from .lesions import Lesion, LesionParameters, find_lesions
+from .lumen import estimate_blur, find_lumen
+from .obstacles import slab_steps, stents
 from .plaque import plaque_cells, volumes
 from .plaque_composition import MIN_2022, Composition, HuClasses
-from .sections import cast, find_lumen, polygon_area
-from .stenosis import reference
-from .wall import find_wall, normal_thickness, thickness
+from .sections import Lumen, Rays, cast, polygon_area
+from .stenosis import reference, smoothed
+from .wall import find_borders, normal_thickness, thickness
 
 STEP_MM = 0.25
-_REACH_MM = 7.0
+_REACH_MM, _CENTRE_REACH_MM = 7.0, 6.0
 #: Voxels larger than this along any axis blur lumen, plaque and wall into one.
 PLAQUE_VOXEL_MM = 0.8
 
@@ -159,26 +162,64 @@ def measure_vessel(
     p = parameters or CourseParameters()
     noise = noise_of(image) if noise_hu is None else noise_hu
     level = blood_along(image, line) if lumen_hu is None else np.broadcast_to(lumen_hu, (len(line),))
-    dense = even_steps(np.column_stack([line, level]), STEP_MM)
+    dense = _recentred(image, even_steps(np.column_stack([line, level]), STEP_MM), noise)
     points, blood = dense[:, :3], dense[:, 3]
     rays = cast(image, points, _REACH_MM)
-    found = find_lumen(rays, blood, noise)
-    distance = np.linspace(0.0, STEP_MM * (len(points) - 1), len(points))
-    usable = found.found > 0.5
+    blur = estimate_blur(rays, blood, noise)
+    found, outer = find_borders(rays, blood, noise, blur)
+    distance = arc_length(points)
+    unusable = _unusable(image, rays, found, blood, noise, distance)
+    usable = np.ones(len(points), bool)
+    for one in unusable:
+        usable[(distance >= one.start_mm) & (distance <= one.end_mm)] = False
     lumen_area = np.where(usable, found.area_mm2, np.nan)
-    diameter = 2 * np.sqrt(lumen_area / np.pi)
+    diameter = smoothed(2 * np.sqrt(lumen_area / np.pi))
+    lumen_area = np.pi * diameter**2 / 4
     healthy = reference(distance, diameter, p.reference_mm)
     narrow = np.clip(100 * (1 - diameter / healthy), 0, 100)
-    outer = find_wall(rays, found.border, blood, 0.28)
     wall_area = np.where(usable, polygon_area(outer.border), np.nan)
     normal = normal_thickness(thickness(lumen_area, wall_area), narrow, STEP_MM)
-    healthy_wall = reference(distance, 2 * np.sqrt(wall_area / np.pi), p.reference_mm)
+    classes = p.classes.for_lumen(float(np.median(blood)), noise) if p.lumen_adaptive else p.classes
     course = VesselCourse(
         name, points, distance, found.border, outer.border, np.stack(frames(points), 1), lumen_area, wall_area, healthy,
-        healthy_wall, narrow, np.clip(100 * (1 - (diameter / healthy) ** 2), 0, 100), usable, (), (), blood, noise,
-        normal, None, p.classes,
+        healthy + 2 * normal, narrow, np.clip(100 * (1 - (diameter / healthy) ** 2), 0, 100), usable, unusable, (),
+        blood, noise, normal, _too_coarse(image, p.plaque_voxel_mm), classes,
     )  # fmt: skip
     return replace(course, lesions=find_lesions(image, course, p.lesions))
+
+
+def _recentred(image: Image, dense: Array, noise: float) -> Array:
+    """Points with their level ``(n, 4)`` moved to the middle of the lumen, at even steps."""
+    rays = cast(image, dense[:, :3], _CENTRE_REACH_MM, order=1)
+    found = find_lumen(rays, dense[:, 3], noise)
+    move = found.center - dense[:, :3]
+    move *= np.minimum(1.0, 0.8 / np.maximum(np.linalg.norm(move, axis=1, keepdims=True), 1e-9))
+    weight = (found.found > 0.5)[:, None] + 1e-3
+    mean = ndimage.gaussian_filter1d(np.concatenate([move * weight, weight], 1), 2.0, axis=0, mode="nearest")
+    moved = dense.copy()
+    moved[:, :3] += mean[:, :3] / mean[:, 3:]
+    return even_steps(moved, STEP_MM)
+
+
+def _too_coarse(image: Image, most_mm: float) -> str | None:
+    largest = float(image.spacing.max())
+    if largest <= most_mm + 1e-6:
+        return None
+    return f"voxels of {largest:.2g} mm are too coarse for plaque and wall; {most_mm:g} mm or less are needed"
+
+
+def _unusable(
+    image: Image, rays: Rays, found: Lumen, blood: Array, noise: float, distance: Array
+) -> tuple[Unusable, ...]:
+    """Stretches that are not measured, in their order."""
+    why = {
+        "the artery leaves the scan": found.found < 0.5,
+        "a stent, or calcium as dense all the way round, hides the lumen": stents(rays, found.border, blood, STEP_MM),
+        "the picture leaps between two slices (motion between slabs)": slab_steps(image, rays.points, noise),
+    }
+    out = [Unusable(float(distance[a]), float(distance[b]), reason)
+           for reason, flags in why.items() for a, b in stretches(flags)]  # fmt: skip
+    return tuple(sorted(out, key=lambda one: one.start_mm))
 
 
 def plaque_between(image: Image, course: VesselCourse, start_mm: float, end_mm: float) -> Composition:

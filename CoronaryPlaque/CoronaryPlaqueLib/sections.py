@@ -13,6 +13,7 @@ ANGLES = 32
 RAY_STEP_MM = 0.1
 #: Plaque and healthy wall without contrast; where the outside is darker (fat), this stands in for the thin wall.
 WALL_HU = 60.0
+FAT_HU = -90.0
 _CHUNK = 48
 #: Beyond the border: where the level outside is taken, mm.
 _OUTSIDE_MM = (0.5, 0.9)
@@ -122,7 +123,7 @@ def find_lumen(rays: Rays, lumen_hu: Array, noise_hu: float, wall_hu: float = WA
     blood = np.asarray(lumen_hu, float)[:, None, None]
     likeness = mirrored(np.where(np.isnan(rays.hu), wall_hu, rays.hu), blood, noise_hu)
     # A thin lumen never gets as bright as the blood in it: its own middle is what the border is half of.
-    peak = _peak(likeness, blood[:, 0, 0], rays.radius)
+    peak = lumen_peak(likeness, blood[:, 0, 0], rays.radius)
     top = np.clip(peak, wall_hu + 3.0 * noise_hu, blood[:, 0, 0])
     # A first border that bright plaque does not pass; what lies beyond it tells where half height is.
     first = np.repeat(np.maximum(0.7 * top, 0.5 * (top + wall_hu))[:, None], ANGLES, 1)
@@ -132,7 +133,7 @@ def find_lumen(rays: Rays, lumen_hu: Array, noise_hu: float, wall_hu: float = WA
     border, met = _first_below(likeness, 0.5 * (top[:, None] + level), rays.radius)
     border = np.minimum(border, _calcium(rays, border, blood[:, 0, 0], noise_hu))
     border, found = _fill(border, met)
-    center, area = _polygon(border, rays)
+    center, area = polygon_center(border, rays)
     around = level.mean(1)
     small = _contrast_area(likeness, border, around, blood[:, 0, 0], rays.radius, noise_hu)
     radius = np.sqrt(area / np.pi)
@@ -142,7 +143,7 @@ def find_lumen(rays: Rays, lumen_hu: Array, noise_hu: float, wall_hu: float = WA
     return Lumen(border, found, center, w * area + (1 - w) * small)
 
 
-def _peak(likeness: Array, blood: Array, radius: Array) -> Array:
+def lumen_peak(likeness: Array, blood: Array, radius: Array) -> Array:
     """How bright the lumen gets ``(n,)``: in the middle, or close by where the middle lies in plaque."""
     middle = ndimage.uniform_filter1d(likeness[:, :, :4].mean((1, 2)), 3, mode="nearest")
     near = ndimage.uniform_filter(likeness[:, :, radius <= 0.65], (3, 5, 4), mode=("nearest", "wrap", "nearest"))
@@ -208,7 +209,7 @@ def polygon_area(border: Array) -> Array:
     return np.asarray(0.5 * turn * (border * np.roll(border, -1, 1)).sum(1))
 
 
-def _polygon(border: Array, rays: Rays) -> tuple[Array, Array]:
+def polygon_center(border: Array, rays: Rays) -> tuple[Array, Array]:
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     x, y = border * np.cos(angle), border * np.sin(angle)
     x2, y2 = np.roll(x, -1, 1), np.roll(y, -1, 1)

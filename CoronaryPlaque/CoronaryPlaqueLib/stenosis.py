@@ -13,7 +13,9 @@ from CardioPrecisionLib.polyline import even_steps, stretches
 from scipy import ndimage
 
 from .centreline import Centreline
-from .sections import WALL_HU, Lumen, Rays, cast, find_lumen
+from .lumen import estimate_blur
+from .sections import Lumen, Rays, cast
+from .wall import find_borders
 
 STEP_MM = 0.25
 _REACH_MM = 6.0
@@ -31,14 +33,11 @@ class StenosisParameters:
         Shorter ones are noise.
     reference_mm : float
         Half width of the stretch over which the healthy lumen is fitted.
-    wall_hu : float
-        Soft plaque and wall.
     """
 
     least_pct: float = 20.0
     least_length_mm: float = 1.5
     reference_mm: float = 30.0
-    wall_hu: float = WALL_HU
 
 
 @dataclass(frozen=True)
@@ -127,20 +126,21 @@ def measure(image: Image, line: Centreline, parameters: StenosisParameters | Non
     dense = even_steps(np.column_stack([line.points, line.lumen_hu]), STEP_MM)
     s = np.linspace(0.0, line.length_mm, len(dense))
     rays = cast(image, dense[:, :3], _REACH_MM)
-    lumen = find_lumen(rays, dense[:, 3], line.noise_hu, p.wall_hu)
+    blur = estimate_blur(rays, dense[:, 3], line.noise_hu)
+    lumen, _ = find_borders(rays, dense[:, 3], line.noise_hu, blur)
     radius = np.where(lumen.found > 0.5, lumen.radius_mm, np.nan)
-    diameter = 2 * _smooth(radius)
+    diameter = 2 * smoothed(radius)
     return LumenCourse(s, dense[:, :3], diameter, reference(s, diameter, p.reference_mm), rays, lumen)
 
 
-def _smooth(radius: Array) -> Array:
-    """Radius without the odd section, averaged over about half a millimetre; NaN stays."""
+def smoothed(radius: Array) -> Array:
+    """Radius without the odd section, averaged over about a millimetre; NaN stays."""
     known = np.isfinite(radius)
     if not known.any():
         return radius
     n = np.arange(len(radius))
     filled = np.interp(n, n[known], radius[known])
-    filled = ndimage.gaussian_filter1d(ndimage.median_filter(filled, 3, mode="nearest"), 1.0, mode="nearest")
+    filled = ndimage.gaussian_filter1d(ndimage.median_filter(filled, 3, mode="nearest"), 2.0, mode="nearest")
     return np.where(known, filled, np.nan)
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from CardioPrecisionLib.image import Array
-from scipy import ndimage, special
+from scipy import ndimage
 
-from .sections import WALL_HU, Rays
+from .lumen import blurred_share, find_lumen
+from .sections import FAT_HU, WALL_HU, Lumen, Rays
 from .surface import rounded, smooth_surface
 
-FAT_HU = -90.0
 #: Walls without plaque that are believed. Coronary walls of healthy people are 0.75 (SD 0.17) mm thick in MRI (Fayad et
 #: al., Circulation 2000;102:506, from memory); what CT shows of them depends on the scanner, so it is measured.
 NORMAL_WALL_MM = (0.0, 1.0)
@@ -29,12 +29,35 @@ class OuterWall:
     ----------
     border : numpy.ndarray
         ``(n, rays)`` mm from the point; never inside of the lumen.
-    seen : numpy.ndarray
-        ``(n,)`` share of rays that met fat; towards muscle and veins the wall is drawn on from its neighbours.
+    fat : numpy.ndarray
+        ``(n, rays)`` whether there is fat beyond; towards muscle and veins the wall is drawn on from its neighbours.
     """
 
     border: Array
-    seen: Array
+    fat: Array
+
+    @property
+    def fat_from(self) -> Array:
+        """``(n, rays)`` where fat begins; infinite where there is none."""
+        return np.where(self.fat, self.border, np.inf)
+
+
+def find_borders(rays: Rays, lumen_hu: Array, noise_hu: float, blur_mm: float) -> tuple[Lumen, OuterWall]:
+    """Borders of lumen and artery, each found again with what the other one says.
+
+    Parameters
+    ----------
+    rays : Rays
+    lumen_hu : numpy.ndarray
+        ``(n,)`` blood.
+    noise_hu : float
+    blur_mm : float
+        Standard deviation of the scan's point spread.
+    """
+    lumen = find_lumen(rays, lumen_hu, noise_hu, blur_mm)
+    outer = find_wall(rays, lumen.border, lumen_hu, blur_mm)
+    lumen = find_lumen(rays, lumen_hu, noise_hu, blur_mm, outer.fat_from)
+    return lumen, find_wall(rays, lumen.border, lumen_hu, blur_mm)
 
 
 def find_wall(rays: Rays, lumen: Array, lumen_hu: Array, blur_mm: float) -> OuterWall:
@@ -53,7 +76,7 @@ def find_wall(rays: Rays, lumen: Array, lumen_hu: Array, blur_mm: float) -> Oute
         Standard deviation of the scan's point spread.
     """
     r = rays.radius
-    share = special.ndtr((lumen[..., None] - r) / max(blur_mm, 1e-3))
+    share = blurred_share(lumen, r, blur_mm)
     hu = np.nan_to_num(rays.hu, nan=FAT_HU)
     hu = ndimage.gaussian_filter(hu, (1.0, 0.7, 0), mode=("nearest", "wrap", "nearest"))
     hu = hu - share * (np.asarray(lumen_hu, float)[:, None, None] - WALL_HU)
@@ -62,14 +85,16 @@ def find_wall(rays: Rays, lumen: Array, lumen_hu: Array, blur_mm: float) -> Oute
     against = np.clip(halfway - hu, -_EVIDENCE_HU, _EVIDENCE_HU)
     inside = r < lumen[..., None]
     against = np.where(inside, -_EVIDENCE_HU, against)
-    against += np.where(r > lumen[..., None] + _THICKEST_MM, 2 * _EVIDENCE_HU, 0.15 * _EVIDENCE_HU * ~inside)
+    against += np.where(r > lumen[..., None] + _THICKEST_MM, 2 * _EVIDENCE_HU, 0.05 * _EVIDENCE_HU * ~inside)
     step = float(r[1] - r[0])
     cost = np.cumsum(against, -1) - 0.5 * against
     place = smooth_surface(cost, 20.0, 20.0) * step
     met = _meets_fat(hu, place, r, halfway)
     border = _drawn_on(place, lumen, met)
-    border = np.maximum(rounded(border, 5, 1.0), lumen)
-    return OuterWall(border, met.mean(1))
+    border = rounded(border, 5, 1.0)
+    # Blur moves the half-way place on a round body inwards.
+    border = np.maximum(border + blur_mm**2 / (2 * np.maximum(border, 0.5)), lumen)
+    return OuterWall(border, met)
 
 
 def _meets_fat(hu: Array, border: Array, r: Array, halfway: float) -> Array:
