@@ -6,22 +6,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from CardioPrecisionLib.image import Array, Image
-from CardioPrecisionLib.polyline import arc_length, even_steps, frames, stretches
-from scipy import ndimage
+from CardioPrecisionLib.polyline import stretches
 
+from .axis import STEP_MM, find_axis
 from .centreline import noise_of
 from .centring import blood_along
 from .lesions import Lesion, LesionParameters, find_lesions
-from .lumen import estimate_blur, find_lumen
+from .lumen import estimate_blur
 from .obstacles import slab_steps, stents
 from .plaque import plaque_cells, volumes
 from .plaque_composition import MIN_2022, Composition, HuClasses
-from .sections import Lumen, Rays, cast, polygon_area
+from .sections import Lumen, Rays, polygon_area
 from .stenosis import reference, smoothed
 from .wall import find_borders, normal_thickness, thickness
 
-STEP_MM = 0.25
-_REACH_MM, _CENTRE_REACH_MM = 7.0, 6.0
+_REACH_MM = 7.0
 #: Voxels larger than this along any axis blur lumen, plaque and wall into one.
 PLAQUE_VOXEL_MM = 0.8
 
@@ -68,13 +67,13 @@ class VesselCourse:
     name : str
         Vessel, such as ``LAD``.
     line : numpy.ndarray
-        ``(N, 3)`` RAS mm in the middle of the lumen, at even steps from the ostium on.
+        ``(N, 3)`` RAS mm in the middle of the lumen, one point for each step of `axis`, from the ostium on.
     distance : numpy.ndarray
-        ``(N,)`` mm from the ostium.
+        ``(N,)`` mm from the ostium, along `axis`.
     lumen, wall : numpy.ndarray
         ``(N, A)`` radii in mm along A even rays around `line`: borders of the lumen and of the artery.
     frames : numpy.ndarray
-        ``(N, 3, 3)``: rows are the tangent and the two normals; ray a leaves along
+        ``(N, 3, 3)``: rows are the tangent of `axis` and the two normals; ray a leaves along
         ``cos(2 pi a / A) * frames[n, 1] + sin(2 pi a / A) * frames[n, 2]``.
     lumen_area, wall_area : numpy.ndarray
         ``(N,)`` mm2 within the two borders; NaN where no lumen was seen.
@@ -96,6 +95,8 @@ class VesselCourse:
         Why plaque and wall are not assessable in this scan; None where they are.
     classes : HuClasses
         As used here.
+    axis : numpy.ndarray
+        ``(N, 3)`` RAS mm, the smooth curve that the cross-sections are square to, at even steps.
     """
 
     name: str
@@ -118,6 +119,7 @@ class VesselCourse:
     normal_wall_mm: float
     plaque_reason: str | None
     classes: HuClasses
+    axis: Array
 
     @property
     def diameter(self) -> Array:
@@ -162,14 +164,13 @@ def measure_vessel(
     p = parameters or CourseParameters()
     noise = noise_of(image) if noise_hu is None else noise_hu
     level = blood_along(image, line) if lumen_hu is None else np.broadcast_to(lumen_hu, (len(line),))
-    dense = _recentred(image, even_steps(np.column_stack([line, level]), STEP_MM), noise)
-    points, blood = dense[:, :3], dense[:, 3]
-    rays = cast(image, points, _REACH_MM)
+    axis = find_axis(image, line, level, noise)
+    blood, distance = axis.blood, axis.distance
+    rays = axis.rays(image, _REACH_MM)
     blur = estimate_blur(rays, blood, noise)
     found, outer = find_borders(rays, blood, noise, blur)
-    distance = arc_length(points)
     unusable = _unusable(image, rays, found, blood, noise, distance)
-    usable = np.ones(len(points), bool)
+    usable = np.ones(len(distance), bool)
     for one in unusable:
         usable[(distance >= one.start_mm) & (distance <= one.end_mm)] = False
     lumen_area = np.where(usable, found.area_mm2, np.nan)
@@ -181,24 +182,11 @@ def measure_vessel(
     normal = normal_thickness(thickness(lumen_area, wall_area), narrow, STEP_MM)
     classes = p.classes.for_lumen(float(np.median(blood)), noise) if p.lumen_adaptive else p.classes
     course = VesselCourse(
-        name, points, distance, found.border, outer.border, np.stack(frames(points), 1), lumen_area, wall_area, healthy,
+        name, axis.middle, distance, found.border, outer.border, axis.frames, lumen_area, wall_area, healthy,
         healthy + 2 * normal, narrow, np.clip(100 * (1 - (diameter / healthy) ** 2), 0, 100), usable, unusable, (),
-        blood, noise, normal, _too_coarse(image, p.plaque_voxel_mm), classes,
+        blood, noise, normal, _too_coarse(image, p.plaque_voxel_mm), classes, axis.points,
     )  # fmt: skip
     return replace(course, lesions=find_lesions(image, course, p.lesions))
-
-
-def _recentred(image: Image, dense: Array, noise: float) -> Array:
-    """Points with their level ``(n, 4)`` moved to the middle of the lumen, at even steps."""
-    rays = cast(image, dense[:, :3], _CENTRE_REACH_MM, order=1)
-    found = find_lumen(rays, dense[:, 3], noise)
-    move = found.center - dense[:, :3]
-    move *= np.minimum(1.0, 0.8 / np.maximum(np.linalg.norm(move, axis=1, keepdims=True), 1e-9))
-    weight = (found.found > 0.5)[:, None] + 1e-3
-    mean = ndimage.gaussian_filter1d(np.concatenate([move * weight, weight], 1), 2.0, axis=0, mode="nearest")
-    moved = dense.copy()
-    moved[:, :3] += mean[:, :3] / mean[:, 3:]
-    return even_steps(moved, STEP_MM)
 
 
 def _too_coarse(image: Image, most_mm: float) -> str | None:
@@ -237,7 +225,5 @@ def plaque_between(image: Image, course: VesselCourse, start_mm: float, end_mm: 
         start, end = max(start_mm, lesion.start_mm), min(end_mm, lesion.end_mm)
         if end > start:
             part = course.between(start, end)
-            outer = course.wall[part] - course.normal_wall_mm
-            cells = plaque_cells(image, course.line[part], course.frames[part], course.lumen[part], outer)
-            total = total + volumes(cells, course.classes)
+            total = total + volumes(plaque_cells(image, course, part), course.classes)
     return total

@@ -40,8 +40,8 @@ class LesionParameters:
         Lesions closer than this are one.
     """
 
-    plaque_mm2: float = 1.2
-    edge_mm2: float = 0.4
+    plaque_mm2: float = 1.5
+    edge_mm2: float = 0.5
     stenosis_pct: float = 20.0
     least_length_mm: float = 2.0
     join_mm: float = 1.5
@@ -136,8 +136,7 @@ def _lesion(image: Image, course: VesselCourse, a: int, b: int) -> Lesion:
     if course.plaque_reason is None:
         outer = ndimage.gaussian_filter1d(2 * np.sqrt(course.wall_area[here] / np.pi), 2.0, mode="nearest")
         index = float((outer / course.reference_wall_diameter[here]).max())
-        cells = plaque_cells(image, course.line[here], course.frames[here], course.lumen[here],
-                             course.wall[here] - course.normal_wall_mm)  # fmt: skip
+        cells = plaque_cells(image, course, here)
         content = volumes(cells, course.classes)
         dark = low_attenuation(core_hu(cells))
         spotty = spotty_calcification(calcified_extents(cells, course.classes), content.noncalcified_mm3)

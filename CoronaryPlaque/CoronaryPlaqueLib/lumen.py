@@ -25,12 +25,12 @@ _LARGEST_MM = 5.0
 _SHIFTS = tuple(range(-6, 4))
 _LAYERS = (0, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20)
 #: How far beyond the first border, and beyond a layer's, the profile is looked at, in steps of a ray.
-_BEYOND, _BEYOND_LAYER = 5, 2
+_BEYOND, _BEYOND_LAYER = 5, 1
 #: Layers differ at least so much from blood: darker, brighter (HU).
 _DARKER_HU, _BRIGHTER_HU = 40.0, 90.0
 #: What a layer must gain to be believed, in units of the misfit: darker, brighter than blood.
-_DARK_PRICE, _BRIGHT_PRICE = 20.0, 20.0
-_ACROSS, _ALONG = 8.0, 8.0
+_DARK_PRICE, _BRIGHT_PRICE = 12.0, 20.0
+_ACROSS, _ALONG = 4.0, 4.0
 #: Averaging before the fit: sections, rays.
 _SMOOTH = (1.5, 1.0, 0)
 _FAR = 1e4

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from CardioPrecisionLib.image import Array, Image
-from CardioPrecisionLib.polyline import arc_length
 
 from .plaque_composition import CALCIFIED, Composition, HuClasses, classify
 from .sections import ANGLES, sample
+
+if TYPE_CHECKING:
+    from .course import VesselCourse
 
 _SHELLS = 12
 
@@ -38,57 +41,26 @@ class PlaqueCells:
         return max(float(self.mm3.sum()), 0.0)
 
 
-def section_steps(line: Array) -> Array:
-    """Length in mm that each section stands for ``(n,)``."""
-    return np.gradient(arc_length(line)) if len(line) > 1 else np.ones(1)
-
-
-def plaque_cells(
-    image: Image, line: Array, frames: Array, lumen: Array, outer: Array, ends: tuple[float, float] = (1.0, 1.0)
-) -> PlaqueCells:
-    """Cut the space between two borders into cells.
-
-    Parameters
-    ----------
-    image : Image
-    line : numpy.ndarray
-        ``(n, 3)`` RAS mm.
-    frames : numpy.ndarray
-        ``(n, 3, 3)``: rows are the tangent and the two normals.
-    lumen, outer : numpy.ndarray
-        ``(n, rays)`` mm: plaque lies between; the normal wall is already taken off `outer`.
-    ends : tuple of float
-        Share of the first and the last section that counts.
-    """
+def plaque_cells(image: Image, course: VesselCourse, part: slice) -> PlaqueCells:
+    """Cut what lies between the lumen and the inner side of a normal wall into cells, on the sections of `part`."""
+    frames, middle = course.frames[part], course.line[part]
+    lumen, outer = course.lumen[part], np.maximum(course.wall[part] - course.normal_wall_mm, 0.0)
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     direction = np.cos(angle)[:, None] * frames[:, 1][:, None] + np.sin(angle)[:, None] * frames[:, 2][:, None]
     share = (np.arange(_SHELLS) + 0.5) / _SHELLS
     depth = outer**2 - lumen**2
     # Shells of the same area.
     radius = np.sqrt(np.maximum(lumen[..., None] ** 2 + share * depth[..., None], 0.0))
-    world = line[:, None, None] + radius[..., None] * direction[:, :, None]
+    world = middle[:, None, None] + radius[..., None] * direction[:, :, None]
     hu = sample(image, world.reshape(-1, 3), order=1).reshape(radius.shape)
-    length = section_steps(line)
-    length[0] *= ends[0]
-    length[-1] *= ends[1]
-    bend = _bend(line)
-    stretch = 1.0 - np.einsum("nrsc,nc->nrs", world - line[:, None, None], bend)
-    mm3 = depth[..., None] * np.pi / ANGLES / _SHELLS * length[:, None, None] * np.clip(stretch, 0.2, 2.0)
+    # On the outside of a bend cells are longer.
+    tangent = frames[:, 0]
+    bend = np.gradient(course.frames[:, 0], course.distance, axis=0)[part]
+    bend -= (bend * tangent).sum(1, keepdims=True) * tangent
+    stretch = 1.0 - np.einsum("nrsc,nc->nrs", world - course.axis[part][:, None, None], bend)
+    length = np.gradient(course.distance)[part][:, None, None]
+    mm3 = depth[..., None] * np.pi / ANGLES / _SHELLS * length * np.clip(stretch, 0.2, 2.0)
     return PlaqueCells(hu, np.where(np.isfinite(hu), mm3, 0.0), world)
-
-
-def _bend(line: Array) -> Array:
-    """Curvature vectors ``(n, 3)`` in 1/mm, smoothed: cells on the outside of a bend are longer."""
-    from scipy import ndimage
-
-    if len(line) < 5:
-        return np.zeros_like(line)
-    smooth = ndimage.gaussian_filter1d(line, 4.0, axis=0, mode="nearest")
-    s = arc_length(line)
-    first = np.gradient(smooth, s, axis=0)
-    second = np.gradient(first, s, axis=0)
-    second[[0, 1, 2, 3, -4, -3, -2, -1]] = 0.0 if len(line) < 24 else second[[4, 4, 4, 4, -5, -5, -5, -5]]
-    return np.asarray(second - (second * first).sum(1, keepdims=True) * first)
 
 
 def volumes(cells: PlaqueCells, classes: HuClasses) -> Composition:

@@ -45,9 +45,14 @@ class Rays:
         return np.asarray(np.cos(angle)[:, None] * self.first[:, None] + np.sin(angle)[:, None] * self.second[:, None])
 
 
-def cast(image: Image, points: Array, reach_mm: float, order: int = 3) -> Rays:
-    """HU along rays from points ``(n, 3)`` of a curve, by cubic splines (order 3) or linearly (order 1)."""
-    _, first, second = frames(points)
+def cast(
+    image: Image, points: Array, reach_mm: float, order: int = 3, normals: tuple[Array, Array] | None = None
+) -> Rays:
+    """HU along rays from points ``(n, 3)`` of a curve, by cubic splines (order 3) or linearly (order 1).
+
+    The cross-sections are those of `normals`, two times ``(n, 3)``, or square to the curve.
+    """
+    first, second = frames(points)[1:] if normals is None else normals
     radius = np.arange(0.0, reach_mm + 1e-6, RAY_STEP_MM)
     rays = Rays(points, first, second, radius, np.empty((len(points), ANGLES, len(radius)), np.float32))
     directions = rays.directions()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from CardioPrecisionLib.image import Array
-from scipy import ndimage
+from scipy import ndimage, special
 
 from .lumen import blurred_share, find_lumen
 from .sections import FAT_HU, WALL_HU, Lumen, Rays
@@ -19,6 +19,8 @@ USUAL_WALL_MM = 0.75
 #: Beyond this much wall there is a neighbour, not plaque.
 _THICKEST_MM = 4.0
 _EVIDENCE_HU = 75.0
+#: Plaque that exceeds a wall by this much blooms.
+_BRIGHT_HU = 80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,7 @@ def find_wall(rays: Rays, lumen: Array, lumen_hu: Array, blur_mm: float) -> Oute
     hu = np.nan_to_num(rays.hu, nan=FAT_HU)
     hu = ndimage.gaussian_filter(hu, (1.0, 0.7, 0), mode=("nearest", "wrap", "nearest"))
     hu = hu - share * (np.asarray(lumen_hu, float)[:, None, None] - WALL_HU)
+    hu = _without_bloom(hu, lumen, r, blur_mm)
     halfway = 0.5 * (WALL_HU + FAT_HU)
     # What speaks against ending the wall here, added up from the lumen on: least where it turns to fat.
     against = np.clip(halfway - hu, -_EVIDENCE_HU, _EVIDENCE_HU)
@@ -95,6 +98,18 @@ def find_wall(rays: Rays, lumen: Array, lumen_hu: Array, blur_mm: float) -> Oute
     # Blur moves the half-way place on a round body inwards.
     border = np.maximum(border + blur_mm**2 / (2 * np.maximum(border, 0.5)), lumen)
     return OuterWall(border, met)
+
+
+def _without_bloom(hu: Array, lumen: Array, r: Array, blur_mm: float) -> Array:
+    """HU with bright plaque taken off beyond its outer border: the blur of calcium would widen the wall."""
+    plaque = np.where((r >= lumen[..., None]) & (r <= lumen[..., None] + _THICKEST_MM), hu, -np.inf)
+    top = plaque.argmax(-1)[..., None]
+    rise = np.take_along_axis(hu, top, -1) - WALL_HU
+    beyond = np.arange(len(r)) > top
+    fallen = beyond & (hu < WALL_HU + 0.5 * rise)
+    end = r[np.where(fallen.any(-1), fallen.argmax(-1), len(r) - 1)][..., None] - 0.5 * (r[1] - r[0])
+    bloom = rise * special.ndtr((end - r) / blur_mm)
+    return np.where(beyond & (rise > _BRIGHT_HU), hu - bloom, hu)
 
 
 def _meets_fat(hu: Array, border: Array, r: Array, halfway: float) -> Array:
