@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from CardioPrecisionLib import scene as mrml
 from CardioPrecisionLib import scene_tables as tables
-from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Table, silent
+from CardioPrecisionLib.analysis import LabelMap, Loaded, Progress, Result, Segment, Table, silent
 from CardioPrecisionLib.dicom.ct_file import ct_of_image, slice_axes
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.image import Image, Sequence, read_frames, write_nifti
@@ -32,6 +32,7 @@ __all__ = [
     "SceneResult",
     "add_results",
     "add_sample",
+    "export_job",
     "load_results",
     "read_ct",
     "remove_run",
@@ -142,6 +143,20 @@ def _labels(labels_node: Any, loaded: Loaded) -> LabelMap:
 
 
 # -- child process -----------------------------------------------------------------------------------------------------
+def export_job(scene: Any, input_node: Any, folder: str | Path, labels_node: Any | None = None) -> dict[str, Any]:
+    """Write the nodes for a child process; ``inputs`` and, where labels are given, ``labels`` of a job."""
+    loaded = read_ct(scene, input_node)
+    path = Path(folder) / f"{ROLE}.nii"
+    write_nifti(path, loaded.data.array, loaded.data.affine)
+    job: dict[str, Any] = {"inputs": {ROLE: str(path)}}
+    if labels_node is not None:
+        labels = _labels(labels_node, loaded)
+        own = Path(folder) / "labels.nii"
+        write_nifti(own, labels.array[0], labels.affine)
+        job["labels"] = {"paths": [str(own)], "scheme": "cardioprecision"}
+    return job
+
+
 def run_in_child(
     scene: Any,
     input_node: Any,
@@ -158,22 +173,9 @@ def run_in_child(
 
     Parameters and errors are those of `run_on_nodes` and of `scene_child.run_in_folder`.
     """
-
-    def export(folder: Path) -> dict[str, Any]:
-        loaded = read_ct(scene, input_node)
-        path = folder / f"{ROLE}.nii"
-        write_nifti(path, loaded.data.array, loaded.data.affine)
-        job: dict[str, Any] = {"inputs": {ROLE: str(path)}}
-        if labels_node is not None:
-            labels = _labels(labels_node, loaded)
-            own = folder / "labels.nii"
-            write_nifti(own, labels.array[0], labels.affine)
-            job["labels"] = {"paths": [str(own)], "scheme": "cardioprecision"}
-        return job
-
     return run_in_folder(
         ANALYSIS,
-        export,
+        lambda folder: export_job(scene, input_node, folder, labels_node),
         lambda output: load_results(scene, output, input_node, run_id),
         parameters=dict(parameters or {}),
         clinical=clinical,
@@ -196,14 +198,14 @@ def load_results(scene: Any, run_folder: str | Path, input_node: Any, run_id: st
     result = Result(measurements, warnings=list(document["warnings"]))
     path = folder / "segmentation.nii.gz"
     if path.is_file():
-        result.labels = _labels_of_run(path, mrml.image_from_node(input_node))
+        result.labels = labels_of_run(path, mrml.image_from_node(input_node))
     for name, title in (("vessels", "Calcium by vessel"), ("lesions", "Calcified lesions")):
         if (folder / f"{name}.csv").is_file():
-            result.tables.append(_read_table(folder / f"{name}.csv", name, title))
+            result.tables.append(read_table(folder / f"{name}.csv", name, title))
     return add_results(scene, input_node, result, run_id)
 
 
-def _labels_of_run(path: Path, image: Image) -> LabelMap:
+def labels_of_run(path: Path, image: Image, segments: tuple[Segment, ...] = SEGMENTS) -> LabelMap:
     """The segmentation of a run on the grid of its input, whose slice axis a file reader may have put last."""
     array, affine, _ = read_frames(path)
     for axes in ((0, 1, 2), slice_axes(image)):
@@ -211,13 +213,13 @@ def _labels_of_run(path: Path, image: Image) -> LabelMap:
         shape = tuple(image.shape[axis] for axis in axes)
         if array.shape == (1, *shape) and np.allclose(affine, columns, atol=0.01):
             back = array.transpose(0, *(1 + np.argsort(axes)))
-            return LabelMap(back.astype(np.uint8, copy=False), image.affine, SEGMENTS)
+            return LabelMap(back.astype(np.uint8, copy=False), image.affine, segments)
     raise InputError(
         f"{path}: the segmentation does not lie on the grid of the chosen volume; choose the one that was analysed."
     )
 
 
-def _read_table(path: Path, name: str, title: str) -> Table:
+def read_table(path: Path, name: str, title: str) -> Table:
     import csv
 
     with open(path, encoding="utf-8", newline="") as file:

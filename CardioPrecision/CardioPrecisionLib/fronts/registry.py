@@ -62,6 +62,12 @@ register(
 )
 
 register(
+    "plaque",
+    "CoronaryPlaqueLib.ccta:CoronaryCTA",
+    "Coronary stenosis, plaque and CAD-RADS from CT angiography.",
+)
+
+register(
     "risk",
     "FusionRiskLib.risk:Risk",
     "Scores and plan from a clinical record and the measurements of other runs.",

@@ -33,6 +33,10 @@ _GROUPS = {
     "plaque": "Coronary plaque",
     "percent": "Coronary plaque",
     "remodeling": "Coronary plaque",
+    "high": "Coronary plaque",
+    "minimal": "Coronary stenosis",
+    "reference": "Coronary stenosis",
+    "lesion": "Coronary stenosis",
     "pericoronary": "Fat",
     "epicardial": "Fat",
     "risk": "Risk",
@@ -85,6 +89,9 @@ _TITLES = {
     "area_stenosis": "Area stenosis",
     "percent_atheroma_volume": "Percent atheroma volume",
     "remodeling_index": "Remodelling index",
+    "high_risk_plaque": "High-risk plaque",
+    "high_risk_features": "High-risk features",
+    "cad_rads_modifiers": "CAD-RADS modifiers",
     "segment_involvement_score": "Segment involvement score",
     "segment_stenosis_score": "Segment stenosis score",
     "duke_index": "Duke index",
@@ -174,6 +181,11 @@ _AHA = (
     "apical inferior",
     "apical lateral",
     "apex",
+)
+#: Short names of the coronary segments of the SCCT, 1 to 18.
+_SCCT = (
+    *("pRCA", "mRCA", "dRCA", "R-PDA", "LM", "pLAD", "mLAD", "dLAD", "D1", "D2", "pLCX", "OM1", "m/dLCX", "OM2"),
+    *("L-PDA", "R-PLB", "RI", "L-PLB"),
 )
 _SITES = {
     "LM": "left main",
@@ -282,7 +294,10 @@ def site_of(site: str | None) -> str:
     if (aha := re.fullmatch(r"aha(\d\d)", site)) and 1 <= int(aha[1]) <= 17:
         return f"{int(aha[1])} {_AHA[int(aha[1]) - 1]}"
     if numbered := re.fullmatch(r"(lesion|scct)(\d+)", site):
-        return f"{'lesion' if numbered[1] == 'lesion' else 'segment'} {int(numbered[2])}"
+        n = int(numbered[2])
+        if numbered[1] == "lesion":
+            return f"lesion {n}"
+        return f"segment {n} {_SCCT[n - 1]}" if 1 <= n <= len(_SCCT) else f"segment {n}"
     return _SITES.get(site, site)
 
 
