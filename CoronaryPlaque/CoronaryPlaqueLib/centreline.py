@@ -289,19 +289,34 @@ def _leg(grid: Image, speed: Array, start: Array, end: Array, name: str) -> Arra
         march.SetStoppingValue(stop)
         time = sitk.GetArrayFromImage(march.Execute(picture))
         if float(time[tuple(b)]) < stop:
-            return np.asarray(grid.to_world(_descend(time, a, b)))
+            return np.asarray(grid.to_world(descend(time, a, b)))
         stop *= 4
     raise Untraceable(f"{name}: no way through contrast leads from one point to the next; are both on the same artery?")
 
 
-def _descend(time: Array, start: Array, end: Array) -> Array:
-    """Voxels from `start` to `end`: back from the end, always to the neighbour that was reached first."""
+def descend(time: Array, start: Array, end: Array) -> Array:
+    """Voxels from `start` to `end`: back from the end, always to the neighbour that was reached first.
+
+    Parameters
+    ----------
+    time : numpy.ndarray
+        ``(i, j, k)`` times of arrival.
+    start : numpy.ndarray
+        ``(3,)`` voxel, or a mask ``(i, j, k)`` of voxels of which the first one met is the start.
+    end : numpy.ndarray
+        ``(3,)`` voxel.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, 3)`` float; it begins elsewhere where the way back ends in a hollow.
+    """
     shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
     shifts = shifts[np.abs(shifts).sum(1) > 0]
     length = np.linalg.norm(shifts, axis=1)
     way = [np.asarray(end)]
     limit = np.array(time.shape)
-    while (way[-1] != start).any():
+    while not (start[tuple(way[-1])] if start.ndim == 3 else (way[-1] == start).all()):
         near = way[-1] + shifts
         fine = ((near >= 0) & (near < limit)).all(1)
         now = float(time[tuple(way[-1])])

@@ -1,0 +1,114 @@
+"""Coronary arteries without a reader's points: the aorta, the tree that grows out of it, and the names of its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from CardioPrecisionLib.analysis import Progress, part, silent
+from CardioPrecisionLib.image import Array, Image
+
+from .aorta import Aorta, NoAorta, find_aorta
+from .centreline import Centreline, noise_of
+from .centring import centred
+from .growing import Grown, grow
+from .labelling import Labelling, label_segments
+from .segments import MAJOR_VESSELS, SEGMENTS
+
+_SPACING_MM = 0.4
+#: A line ends where no lumen has been seen for this long, and is left where little of what only it has shows one.
+_BLIND_MM, _SEEN_SHARE, _LEAST_MM = 4.0, 0.85, 10.0
+_SIDE = {
+    "LAD": "runs to the front of the heart",
+    "LCX": "runs from the left main stem to the back",
+    "RCA": "runs to the right",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FoundTree:
+    """What was found.
+
+    Attributes
+    ----------
+    lines : dict of str to Centreline
+        From the ostium on; named by artery (``LAD LCX RI D1 D2 OM1 OM2 RCA PDA PLB``), ``branch1`` and so on where it
+        is none of them. Branches have their trunk in them.
+    not_found : dict of str to str
+        What is missing (``aorta``, ``LAD``, ``LCX``, ``RCA``), and why.
+    aorta : Aorta or None
+    labelling : Labelling or None
+        Segments of the lines.
+    """
+
+    lines: Mapping[str, Centreline]
+    not_found: Mapping[str, str]
+    aorta: Aorta | None = None
+    labelling: Labelling | None = field(default=None)
+
+
+def find_tree(image: Image, progress: Progress = silent) -> FoundTree:
+    """Find the coronary arteries of an angiogram.
+
+    The aorta is found as round bright discs above each other; a walker that starts in it follows bright tubes (see
+    `growing`); each way is moved to the lumen's middle. Anomalous origins below or behind the aorta's root, bypass
+    grafts and arteries without contrast are not found.
+
+    Parameters
+    ----------
+    image : Image
+        HU.
+    progress : callable
+
+    Raises
+    ------
+    Cancelled
+        `progress` asked to stop.
+    """
+    progress(0.0, "Aorta")
+    try:
+        aorta = find_aorta(image)
+    except NoAorta as error:
+        return FoundTree({}, {"aorta": str(error)})
+    noise = noise_of(image)
+    grown = grow(image, aorta, noise, progress=part(progress, 0.05, 0.5))
+    lines = _centred(image, grown, aorta.blood_hu, noise, part(progress, 0.5, 1.0))
+    labelling = label_segments({f"branch{n}": line.points for n, line in enumerate(lines, 1)})
+    names = {f"branch{n}": labelling.roles.get(f"branch{n}", f"branch{n}") for n in range(1, len(lines) + 1)}
+    named = {}
+    for (old, name), line in zip(names.items(), lines, strict=True):
+        named[names[old]] = Centreline(name, line.points, line.radius_mm, line.lumen_hu, line.gaps, noise)
+    labelling = label_segments({name: line.points for name, line in named.items()})
+    there = {SEGMENTS[i.segment].vessel for i in labelling}
+    missing = {
+        vessel: f"{vessel}: no artery that {_SIDE[vessel]} was found to leave the aorta; set its ostium and distal "
+        "point (--seeds)."
+        for vessel in MAJOR_VESSELS
+        if vessel not in there
+    }
+    progress(1.0, "Done")
+    return FoundTree(named, missing, aorta, labelling)
+
+
+def _centred(image: Image, grown: Grown, blood: float, noise: float, progress: Progress) -> list[Centreline]:
+    lines = []
+    for n, (way, own_mm) in enumerate(zip(grown.ways, grown.own_mm, strict=True)):
+        progress(n / len(grown.ways), "Middle of the lumen")
+        points, radius, level = centred(image, way, blood, noise, _SPACING_MM)
+        end = _end(radius)
+        own = slice(max(0, len(points) - round(own_mm / _SPACING_MM)), end)
+        seen = np.isfinite(radius[own])
+        if end * _SPACING_MM < _LEAST_MM or not seen.size or seen.mean() < _SEEN_SHARE:
+            continue
+        lines.append(Centreline("", points[:end], radius[:end], level[:end], (), noise))
+    return lines
+
+
+def _end(radius: Array) -> int:
+    """Number of points up to the last stretch of `_BLIND_MM` in which mostly no lumen was seen."""
+    width = round(_BLIND_MM / _SPACING_MM)
+    end = len(radius)
+    while end > width and np.isfinite(radius[end - width : end]).mean() < 0.5:
+        end -= 1
+    return end
