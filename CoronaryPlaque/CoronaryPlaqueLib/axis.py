@@ -13,6 +13,7 @@ from CardioPrecisionLib.image import Array, Image
 from CardioPrecisionLib.polyline import arc_length, even_steps, frames
 from scipy import ndimage
 
+from .centring import blood_within, level_line
 from .lumen import find_lumen
 from .sections import Rays, cast
 
@@ -64,7 +65,7 @@ def find_axis(image: Image, line: Array, blood: Array, noise_hu: float) -> Axis:
     line : numpy.ndarray
         ``(n, 3)`` RAS mm.
     blood : numpy.ndarray
-        ``(n,)`` HU there.
+        ``(n,)`` HU there; measured again on the cross-sections.
     noise_hu : float
     """
     dense = even_steps(np.column_stack([line, blood]), STEP_MM)
@@ -74,13 +75,15 @@ def find_axis(image: Image, line: Array, blood: Array, noise_hu: float) -> Axis:
     basis = np.stack(frames(points), 1)
     axis = Axis(points, points + _in_plane(both[:, 3:6] - points, basis[:, 0]), basis, both[:, 6])
     for _ in range(_TURNS):
-        found = find_lumen(axis.rays(image, _CENTRE_REACH_MM, 1), axis.blood, noise_hu)
+        rays = axis.rays(image, _CENTRE_REACH_MM, 1)
+        found = find_lumen(rays, axis.blood, noise_hu)
+        level = level_line(axis.distance, blood_within(rays, found.border), float(np.median(axis.blood)))
         move = found.center - axis.middle
         move *= np.minimum(1.0, 0.8 / np.maximum(np.linalg.norm(move, axis=1, keepdims=True), 1e-9))
         weight = (found.found > 0.5)[:, None] + 1e-3
         mean = ndimage.gaussian_filter1d(np.concatenate([move * weight, weight], 1), 1.5, axis=0, mode="nearest")
         move = _in_plane(mean[:, :3] / mean[:, 3:], basis[:, 0])
-        axis = Axis(points, axis.middle + move, basis, axis.blood)
+        axis = Axis(points, axis.middle + move, basis, level)
         if np.linalg.norm(move, axis=1).max() < _STILL_MM:
             break
     return axis

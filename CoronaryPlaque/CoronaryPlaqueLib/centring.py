@@ -7,7 +7,8 @@ from CardioPrecisionLib.image import Array, Image
 from CardioPrecisionLib.polyline import arc_length, even_steps, frames
 from scipy import ndimage
 
-from .sections import cast, find_lumen, mirrored, sample
+from .lumen import find_lumen
+from .sections import Rays, cast, mirrored, sample
 
 #: Half width and step of the grid on which the brightest way is looked for, across the path.
 _HALF_MM, _GRID_MM = 1.8, 0.2
@@ -42,7 +43,9 @@ def centred(image: Image, rough: Array, blood: float, noise: float, spacing: flo
     points = even_steps(_to_brightest(image, points, blood, noise), 0.5)
     level = np.full(len(points), blood)
     for turn in range(4):
-        lumen = find_lumen(cast(image, points, 5.0, order=1), level, noise)
+        rays = cast(image, points, 5.0, order=1)
+        lumen = find_lumen(rays, level, noise)
+        inner = blood_within(rays, lumen.border)
         move = lumen.center - points
         size = np.linalg.norm(move, axis=1, keepdims=True)
         move *= np.minimum(1.0, 0.8 / np.maximum(size, 1e-9))
@@ -51,8 +54,8 @@ def centred(image: Image, rough: Array, blood: float, noise: float, spacing: flo
         sigma = 2.0 if turn < 2 else 1.5
         blurred = ndimage.gaussian_filter1d(np.concatenate([move * weight, weight], 1), sigma, axis=0, mode="nearest")
         points = even_steps(points + blurred[:, :3] / blurred[:, 3:], 0.5)
-        level = _level(image, points, np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, len(lumen.found)),
-                                                lumen.radius_mm), blood)  # fmt: skip
+        place = np.linspace(0, 1, len(points))
+        level = np.interp(place, np.linspace(0, 1, len(inner)), level_line(arc_length(rays.points), inner, blood))
     level_at = np.column_stack([ndimage.gaussian_filter1d(points, 1.0, axis=0, mode="nearest"), level])
     level_at[[0, -1], :3] = points[[0, -1]]
     line = even_steps(level_at, spacing)
@@ -100,17 +103,23 @@ def blood_along(image: Image, points: Array) -> Array:
     """Blood in HU at points ``(n, 3)`` of a middle line whose lumen is not yet known."""
     hu = sample(image, points, order=1)
     # Plaque and calcium on the line are the lesser part.
-    blood = float(np.nanpercentile(hu, 75)) if np.isfinite(hu).any() else 0.0
-    return _level(image, points, np.full(len(points), np.inf), blood)
+    blood = float(np.nanpercentile(hu, 60)) if np.isfinite(hu).any() else 0.0
+    return level_line(arc_length(points), hu, blood)
 
 
-def _level(image: Image, points: Array, radius: Array, blood: float) -> Array:
-    """Blood along the artery ``(n,)``: a straight line through where it is wide enough to be seen unmixed."""
-    hu = sample(image, points, order=1)
-    s = arc_length(points)
-    good = (radius > 1.0) & np.isfinite(hu) & (hu > 0.5 * blood) & (hu < 1.35 * blood)
+def blood_within(rays: Rays, border: Array) -> Array:
+    """Mean HU ``(n,)`` of the inner half of each lumen; NaN where it is too thin to show unmixed blood."""
+    inner = 0.5 * border.min(1)
+    weight = np.where(rays.radius <= inner[:, None], np.maximum(rays.radius, 0.05), 0.0)
+    mean = (np.nan_to_num(rays.hu).mean(1) * weight).sum(1) / weight.sum(1)
+    return np.where(inner > 0.4, mean, np.nan)
+
+
+def level_line(s: Array, hu: Array, blood: float) -> Array:
+    """Blood along the artery ``(n,)``: a straight line through what was seen of it at places `s`, NaN left out."""
+    good = np.isfinite(hu) & (hu > 0.5 * blood) & (hu < 1.35 * blood)
     if good.sum() < 12 or np.ptp(s[good]) < 10:
-        return np.full(len(points), blood)
+        return np.full(len(s), blood)
     slope, start = 0.0, float(np.median(hu[good]))
     for _ in range(5):
         slope, start = (float(v) for v in np.polyfit(s[good], hu[good], 1))

@@ -43,6 +43,27 @@ def smooth_surface(cost: Array, across: float, along: float) -> Array:
     return _lowest(total)
 
 
+def first_basin(cost: Array, rise: float) -> Array:
+    """Costs along the last axis with a step of a thousand once they have risen by `rise` above their least so far.
+
+    A border lies before the first gap, whatever lies beyond: a chamber beside an artery is as bright as its lumen.
+    """
+    risen = np.maximum.accumulate(cost - np.minimum.accumulate(cost, -1), -1) > rise
+    return np.where(risen, cost + 1000.0, cost)
+
+
+def without_runaways(border: Array) -> Array:
+    """Rays that run off into a branch or a neighbour get the length of the rays beside them ``(n, rays)``."""
+    usual = np.median(border, axis=1, keepdims=True)
+    odd = border > 1.7 * usual + 0.3
+    out = border.copy()
+    place = np.arange(border.shape[1])
+    for n in np.flatnonzero(odd.any(1) & ~odd.all(1)):
+        good = ~odd[n]
+        out[n, ~good] = np.interp(place[~good], place[good], border[n, good], period=border.shape[1])
+    return out
+
+
 def _handed_on(cost: Array, price: float) -> Array:
     """The least of ``cost[r'] + price * |r - r'|`` for every radius r, from 0 on."""
     slope = price * np.arange(cost.shape[-1], dtype=np.float32)

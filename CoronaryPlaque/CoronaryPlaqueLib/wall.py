@@ -10,7 +10,7 @@ from scipy import ndimage, special
 
 from .lumen import blurred_share, find_lumen
 from .sections import FAT_HU, WALL_HU, Lumen, Rays
-from .surface import rounded, smooth_surface
+from .surface import first_basin, rounded, smooth_surface
 
 #: Walls without plaque that are believed. Coronary walls of healthy people are 0.75 (SD 0.17) mm thick in MRI (Fayad et
 #: al., Circulation 2000;102:506, from memory); what CT shows of them depends on the scanner, so it is measured.
@@ -91,7 +91,7 @@ def find_wall(rays: Rays, lumen: Array, lumen_hu: Array, blur_mm: float) -> Oute
     against += np.where(r > lumen[..., None] + _THICKEST_MM, 2 * _EVIDENCE_HU, 0.05 * _EVIDENCE_HU * ~inside)
     step = float(r[1] - r[0])
     cost = np.cumsum(against, -1) - 0.5 * against
-    place = smooth_surface(cost, 20.0, 20.0) * step
+    place = smooth_surface(first_basin(cost, 3 * _EVIDENCE_HU), 20.0, 20.0) * step
     met = _meets_fat(hu, place, r, halfway)
     border = _drawn_on(place, lumen, met)
     border = rounded(border, 5, 1.0)

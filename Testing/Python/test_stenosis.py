@@ -27,7 +27,7 @@ def called(found):
 
 
 @pytest.mark.parametrize(("pct", "diameter", "bend", "eccentric", "grid"), [
-    (20, 3.0, None, 0.0, {}),
+    (26, 3.0, None, 0.0, {}),
     (40, 4.5, 25.0, 0.9, {}),
     (60, 3.6, 25.0, 0.5, {"rotation": TURN, "flips": (True, True, False)}),
     (70, 3.0, None, 1.0, {}),
