@@ -20,7 +20,7 @@ _ROUND, _SPREAD = 0.62, 0.22
 #: Discs of neighbouring slices belong together within this distance, and where their radii differ by less than a third.
 #: Some slices may lack one.
 _SHIFT_MM, _RATIO, _MISSING = 4.5, 0.75, 2
-_LEAST_MM, _LONGEST_MM, _WIDER = 18.0, 75.0, 1.2
+_LEAST_MM, _ENOUGH_MM, _LONGEST_MM, _WIDER = 9.0, 36.0, 75.0, 1.2
 _LEAST_ML = 10.0
 #: The ascending aorta lies at least so far in front of the descending one, and their blood differs by less than this.
 _IN_FRONT_MM, _SAME_BLOOD = 40.0, 0.15
@@ -78,7 +78,12 @@ class _Discs:
 
 
 def find_aorta(image: Image) -> Aorta:
-    """Find the ascending aorta.
+    """The most likely of `aorta_candidates`."""
+    return aorta_candidates(image)[0]
+
+
+def aorta_candidates(image: Image) -> list[Aorta]:
+    """Vessels that may be the ascending aorta, the most likely one first.
 
     Parameters
     ----------
@@ -98,7 +103,7 @@ def find_aorta(image: Image) -> Aorta:
     # Blood is one of the levels that many bright voxels have; which one is not known beforehand.
     levels = np.maximum(np.percentile(bright, (10, 35, 60, 80)) * 0.7, LEAST_CONTRAST_HU)
     chains = _linked(_best(_joined([_discs(grid, float(t)) for t in np.unique(np.round(levels))])))
-    best: tuple[float, _Discs, bool] | None = None
+    ranked: list[tuple[float, _Discs, bool]] = []
     for chain in chains:
         blood = float(np.median(chain.hu))
         differ = [abs(float(np.median(other.hu)) / blood - 1) for other in chains if _pair(chain, other)]
@@ -106,16 +111,15 @@ def find_aorta(image: Image) -> Aorta:
         if descending or chain.radius.mean() < (_ASCENDING_MM if differ else _ALONE_MM):
             continue
         # The pulmonary trunk is as round; its blood is another's, and mostly darker.
-        score = chain.length_mm * float(chain.roundness.mean()) ** 2 * blood
+        score = min(chain.length_mm, _ENOUGH_MM) * float(chain.roundness.mean()) ** 2 * blood
         score *= 2.5 * (1 - 2 * min(differ)) if differ else 1.0
-        if best is None or score > best[0]:
-            best = (score, chain, bool(differ))
-    if best is None:
+        ranked.append((score, chain, bool(differ)))
+    if not ranked:
         raise NoAorta(
             "No ascending aorta was found: no round vessel of its size with contrast stands in the scan. Set ostium "
             "and distal points of the arteries instead (--seeds)."
         )
-    return _with_root(grid, best[1], best[2])
+    return [_with_root(grid, chain, pair) for _, chain, pair in sorted(ranked, key=lambda r: -r[0])]
 
 
 def _pair(front: _Discs, back: _Discs) -> bool:
@@ -123,7 +127,7 @@ def _pair(front: _Discs, back: _Discs) -> bool:
     if back is front:
         return False
     common = np.intersect1d(front.level, back.level)
-    if len(common) * STEP_MM < 9.0:
+    if len(common) * STEP_MM < _LEAST_MM / 2:
         return False
     a = front.points[np.isin(front.level, common)].mean(0)
     b = back.points[np.isin(back.level, common)].mean(0)

@@ -77,9 +77,11 @@ def _ahead(points: Array, mm: float, beyond_mm: float) -> Array:
 
 def _find_lad(lines: Mapping[str, Array], names: list[str]) -> str | None:
     """The line that soon runs forward and ends nearest to the apex."""
-    ahead = [n for n in names if (_ahead(lines[n], 0.0, _SIDE_MM + 15.0) - lines[n][0]) @ _FRONT > 15.0]
-    toward_apex = _FRONT + _DOWN + 0.5 * _RIGHT
-    return max(ahead, key=lambda n: float((lines[n][-1] - lines[n][0]) @ toward_apex), default=None)
+    soon = {n: float((_ahead(lines[n], 0.0, _SIDE_MM + 15.0) - lines[n][0]) @ _FRONT) for n in names}
+    end = {n: lines[n][-1] - lines[n][0] for n in names}
+    # In a heart that lies to the left the artery turns forward late.
+    ahead = [n for n in names if soon[n] > 15.0] or [n for n in names if soon[n] > 0.0 and end[n] @ _FRONT > 10.0]
+    return max(ahead, key=lambda n: float(end[n] @ (_FRONT + _DOWN + 0.5 * _RIGHT)), default=None)
 
 
 def _find_lcx(lines: Mapping[str, Array], names: list[str], split: Mapping[str, tuple[float, float]]) -> str | None:

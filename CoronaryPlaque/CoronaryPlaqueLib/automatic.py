@@ -9,7 +9,7 @@ import numpy as np
 from CardioPrecisionLib.analysis import Progress, part, silent
 from CardioPrecisionLib.image import Array, Image
 
-from .aorta import Aorta, NoAorta, find_aorta
+from .aorta import Aorta, NoAorta, aorta_candidates
 from .centreline import Centreline, noise_of
 from .centring import centred
 from .growing import Grown, grow
@@ -17,6 +17,8 @@ from .labelling import Labelling, label_segments
 from .segments import MAJOR_VESSELS, SEGMENTS
 
 _SPACING_MM = 0.4
+#: So many vessels are tried for the aorta; none further once a tree of this length has grown out of one.
+_TRIED, _WHOLE_TREE_MM = 4, 350.0
 #: A line ends where no lumen has been seen for this long, and is left where little of what only it has shows one.
 _BLIND_MM, _SEEN_SHARE, _LEAST_MM = 4.0, 0.85, 10.0
 _SIDE = {
@@ -51,9 +53,11 @@ class FoundTree:
 def find_tree(image: Image, progress: Progress = silent) -> FoundTree:
     """Find the coronary arteries of an angiogram.
 
-    The aorta is found as round bright discs above each other; a walker that starts in it follows bright tubes (see
-    `growing`); each way is moved to the lumen's middle. Anomalous origins below or behind the aorta's root, bypass
-    grafts and arteries without contrast are not found.
+    The aorta is found as round bright discs above each other, of several such vessels the one into which the longest
+    tree opens; a walker that starts in it follows bright tubes (see `growing`); each way is moved to the lumen's middle.
+    Not found are arteries that do not leave the ascending aorta, those closed at their ostium, and what lies beyond a
+    closed stretch of more than some 14 mm. A bypass graft is followed like an artery, and none of the names is meant for
+    it.
 
     Parameters
     ----------
@@ -68,11 +72,11 @@ def find_tree(image: Image, progress: Progress = silent) -> FoundTree:
     """
     progress(0.0, "Aorta")
     try:
-        aorta = find_aorta(image)
+        candidates = aorta_candidates(image)[:_TRIED]
     except NoAorta as error:
         return FoundTree({}, {"aorta": str(error)})
     noise = noise_of(image)
-    grown = grow(image, aorta, noise, progress=part(progress, 0.05, 0.5))
+    aorta, grown = _most_grown(image, candidates, noise, part(progress, 0.05, 0.5))
     lines = _centred(image, grown, aorta.blood_hu, noise, part(progress, 0.5, 1.0))
     labelling = label_segments({f"branch{n}": line.points for n, line in enumerate(lines, 1)})
     names = {f"branch{n}": labelling.roles.get(f"branch{n}", f"branch{n}") for n in range(1, len(lines) + 1)}
@@ -91,10 +95,26 @@ def find_tree(image: Image, progress: Progress = silent) -> FoundTree:
     return FoundTree(named, missing, aorta, labelling)
 
 
+def _most_grown(image: Image, candidates: list[Aorta], noise: float, progress: Progress) -> tuple[Aorta, Grown]:
+    """The vessel into which the longest tree opens: that is the aorta."""
+    best: tuple[float, Aorta, Grown] | None = None
+    for n, aorta in enumerate(candidates):
+        share = part(progress, n / len(candidates), (n + 1) / len(candidates))
+        grown = grow(image, aorta, noise, progress=share)
+        if best is None or grown.open_mm > best[0]:
+            best = (grown.open_mm, aorta, grown)
+        if grown.open_mm > _WHOLE_TREE_MM:
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
 def _centred(image: Image, grown: Grown, blood: float, noise: float, progress: Progress) -> list[Centreline]:
     lines = []
-    for n, (way, own_mm) in enumerate(zip(grown.ways, grown.own_mm, strict=True)):
+    for n, (way, own_mm, opens) in enumerate(zip(grown.ways, grown.own_mm, grown.opens, strict=True)):
         progress(n / len(grown.ways), "Middle of the lumen")
+        if not opens:
+            continue
         points, radius, level = centred(image, way, blood, noise, _SPACING_MM)
         end = _end(radius)
         own = slice(max(0, len(points) - round(own_mm / _SPACING_MM)), end)

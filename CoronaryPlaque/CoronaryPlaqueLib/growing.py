@@ -20,6 +20,8 @@ STEP_MM = 0.7
 #: below, and from the highest of their origins to the right, in front and above; and how high origins are looked for.
 _REACH_MM = (np.array([-95.0, -75.0, -125.0]), np.array([70.0, 110.0, 15.0]))
 _ORIGINS_MM = 50.0
+#: So much of an artery's beginning shows whether it opens into the vessel out of which it was grown.
+_OPENING_MM = 6.0
 #: What is reached later is no part of the tree. What lies between two pieces of an artery is plaque or muscle: neither
 #: fat nor, as bright as this share of the blood, a chamber. A piece beyond a gap is thinner than this on average.
 _LATEST, _SOLID_HU, _CHAMBER_SHARE, _WIDEST_MM2 = 900.0, 0.0, 0.5, 20.0
@@ -66,10 +68,18 @@ class Grown:
         ``(n, 3)`` RAS mm, each from the aorta's edge to the end of a branch; they share what they have in common.
     own_mm : tuple of float
         Length of each that no earlier one has.
+    opens : tuple of bool
+        Whether contrast leads on from the vessel's blood into the artery: there is no wall in between.
     """
 
     ways: tuple[Array, ...]
     own_mm: tuple[float, ...]
+    opens: tuple[bool, ...]
+
+    @property
+    def open_mm(self) -> float:
+        """Length of all that opens into the vessel's blood."""
+        return float(sum(mm for mm, one in zip(self.own_mm, self.opens, strict=True) if one))
 
 
 def grow(
@@ -107,7 +117,10 @@ def grow(
     kept = _accepted(made, time, wall, aorta.blood_hu, parameters)
     progress(0.8, "Coronary tree: branches")
     ways, own = _branches(_length(kept, wall), time, made.speed, core, parameters, part(progress, 0.8, 1.0))
-    return Grown(tuple(grid.to_world(_outside(w, blood)) for w in ways), tuple(own))
+    ways = [_outside(w, blood) for w in ways]
+    bright = [float(grid.array[tuple(w[: round(_OPENING_MM / STEP_MM)].T)].min()) for w in ways]
+    opens = tuple(hu > _CHAMBER_SHARE * aorta.blood_hu for hu in bright)
+    return Grown(tuple(grid.to_world(w) for w in ways), tuple(own), opens)
 
 
 def _outside(way: Array, blood: Array) -> Array:
