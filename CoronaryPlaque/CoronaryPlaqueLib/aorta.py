@@ -13,7 +13,7 @@ from .territory import coarse
 
 STEP_MM = 1.5
 #: A disc of the aorta: radius (mm), share of its enclosing circle, spread of its HU as a share of their middle.
-_RADIUS_MM = (7.0, 24.0)
+_RADIUS_MM = (7.0, 28.0)
 #: Without the descending aorta beside it, a smaller one may be that.
 _ASCENDING_MM, _ALONE_MM = 10.0, 12.0
 _ROUND, _SPREAD = 0.62, 0.22
@@ -24,8 +24,8 @@ _LEAST_MM, _ENOUGH_MM, _LONGEST_MM, _WIDER = 9.0, 36.0, 75.0, 1.2
 _LEAST_ML = 10.0
 #: The ascending aorta lies at least so far in front of the descending one, and their blood differs by less than this.
 _IN_FRONT_MM, _SAME_BLOOD = 40.0, 0.15
-#: Bridges to neighbours up to this width are cut.
-_BRIDGE_MM = 6.0
+#: Bridges to neighbours up to these widths are cut: walls between vessels are thinner than voxels.
+_BRIDGE_MM = (6.0, 12.0)
 #: The root reaches so far below the lowest disc that stands alone.
 _ROOT_MM = 30.0
 
@@ -101,8 +101,9 @@ def aorta_candidates(image: Image) -> list[Aorta]:
     if bright.size * STEP_MM**3 / 1000 < _LEAST_ML:
         raise NoAorta("The scan holds hardly any contrast; the coronary arteries are found in a CT angiogram only.")
     # Blood is one of the levels that many bright voxels have; which one is not known beforehand.
-    levels = np.maximum(np.percentile(bright, (10, 35, 60, 80)) * 0.7, LEAST_CONTRAST_HU)
-    chains = _linked(_best(_joined([_discs(grid, float(t)) for t in np.unique(np.round(levels))])))
+    levels = np.outer(np.percentile(bright, (10, 35, 60, 80)), (0.7, 0.85)).ravel()
+    levels = np.unique(np.round(np.maximum(levels, LEAST_CONTRAST_HU)))
+    chains = _linked(_best(_joined([_discs(grid, float(t), mm) for t in levels for mm in _BRIDGE_MM])))
     ranked: list[tuple[float, _Discs, bool]] = []
     for chain in chains:
         blood = float(np.median(chain.hu))
@@ -135,9 +136,9 @@ def _pair(front: _Discs, back: _Discs) -> bool:
     return bool(same and a[1] - b[1] > _IN_FRONT_MM and a[0] - b[0] > -15.0)
 
 
-def _discs(grid: Image, threshold: float) -> _Discs:
-    """Round pieces of what is brighter than a threshold, slice by slice."""
-    n = round(_BRIDGE_MM / 2 / STEP_MM)
+def _discs(grid: Image, threshold: float, bridge_mm: float) -> _Discs:
+    """Round pieces of what is brighter than a threshold, slice by slice, with bridges up to `bridge_mm` cut."""
+    n = round(bridge_mm / 2 / STEP_MM)
     i, j = np.mgrid[-n : n + 1, -n : n + 1]
     brush = (i * i + j * j <= n * n)[:, :, None]
     mask = ndimage.binary_opening(grid.array > threshold, brush)

@@ -18,7 +18,12 @@ from .segments import MAJOR_VESSELS, SEGMENTS
 
 _SPACING_MM = 0.4
 #: So many vessels are tried for the aorta; none further once a tree of this length has grown out of one.
-_TRIED, _WHOLE_TREE_MM = 4, 350.0
+#: A shorter tree is none.
+_TRIED, _WHOLE_TREE_MM, _LEAST_TREE_MM = 4, 350.0, 80.0
+_NO_TREE = (
+    "Vessels with contrast were found, but no coronary tree opens into one: the ascending aorta with the coronary "
+    "ostia is not in view, or the arteries hold no contrast. Set ostium and distal points instead (--seeds)."
+)
 #: A line ends where no lumen has been seen for this long, and is left where little of what only it has shows one.
 _BLIND_MM, _SEEN_SHARE, _LEAST_MM = 4.0, 0.85, 10.0
 _SIDE = {
@@ -54,10 +59,10 @@ def find_tree(image: Image, progress: Progress = silent) -> FoundTree:
     """Find the coronary arteries of an angiogram.
 
     The aorta is found as round bright discs above each other, of several such vessels the one into which the longest
-    tree opens; a walker that starts in it follows bright tubes (see `growing`); each way is moved to the lumen's middle.
-    Not found are arteries that do not leave the ascending aorta, those closed at their ostium, and what lies beyond a
-    closed stretch of more than some 14 mm. A bypass graft is followed like an artery, and none of the names is meant for
-    it.
+    tree opens; a walker that starts in it follows bright tubes (see `growing`); each way is moved to the lumen's
+    middle. Not found are arteries that do not leave the ascending aorta, and what lies
+    beyond a closed stretch of more than some 14 mm. A bypass graft is followed like an artery, and gets the name of the
+    artery that runs most like it.
 
     Parameters
     ----------
@@ -77,6 +82,8 @@ def find_tree(image: Image, progress: Progress = silent) -> FoundTree:
         return FoundTree({}, {"aorta": str(error)})
     noise = noise_of(image)
     aorta, grown = _most_grown(image, candidates, noise, part(progress, 0.05, 0.5))
+    if grown.open_mm < _LEAST_TREE_MM:
+        return FoundTree({}, {"aorta": _NO_TREE}, aorta)
     lines = _centred(image, grown, aorta.blood_hu, noise, part(progress, 0.5, 1.0))
     labelling = label_segments({f"branch{n}": line.points for n, line in enumerate(lines, 1)})
     names = {f"branch{n}": labelling.roles.get(f"branch{n}", f"branch{n}") for n in range(1, len(lines) + 1)}
@@ -111,10 +118,8 @@ def _most_grown(image: Image, candidates: list[Aorta], noise: float, progress: P
 
 def _centred(image: Image, grown: Grown, blood: float, noise: float, progress: Progress) -> list[Centreline]:
     lines = []
-    for n, (way, own_mm, opens) in enumerate(zip(grown.ways, grown.own_mm, grown.opens, strict=True)):
+    for n, (way, own_mm) in enumerate(zip(grown.ways, grown.own_mm, strict=True)):
         progress(n / len(grown.ways), "Middle of the lumen")
-        if not opens:
-            continue
         points, radius, level = centred(image, way, blood, noise, _SPACING_MM)
         end = _end(radius)
         own = slice(max(0, len(points) - round(own_mm / _SPACING_MM)), end)

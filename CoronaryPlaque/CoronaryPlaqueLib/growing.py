@@ -112,7 +112,9 @@ def grow(
     core, blood, wall = _aorta_masks(made, aorta)
     speed = made.speed.copy()
     # The walker begins in the aorta; around it arteries look thick, and their first millimetres are let through.
-    speed[wall] = np.maximum(speed[wall], 0.3)
+    # Where the blood is as bright as in the aorta it is an ostium; the aorta's own wall is darker.
+    share = (grid.array[wall] / aorta.blood_hu - 0.45) / 0.35
+    speed[wall] = np.maximum(speed[wall], 0.3 * np.clip(share, 0.05, 1.0))
     time = _march(speed, core)
     kept = _accepted(made, time, wall, aorta.blood_hu, parameters)
     progress(0.8, "Coronary tree: branches")
