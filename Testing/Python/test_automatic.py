@@ -5,39 +5,16 @@ import pytest
 from CardioPrecisionLib.errors import Cancelled
 from CardioPrecisionLib.image import Image, read_image
 from CardioPrecisionLib.phantom.ccta import heart_view, random_ccta, render_ccta
-from CardioPrecisionLib.polyline import arc_length, even_steps
+from CardioPrecisionLib.polyline import arc_length
 from CoronaryPlaqueLib.aorta import NoAorta, aorta_candidates, find_aorta
 from CoronaryPlaqueLib.automatic import find_tree
 from CoronaryPlaqueLib.segments import SEGMENTS
-from scipy.spatial import cKDTree
-
-#: Lumens thinner than this are not asked for; a line farther than this from every artery is false.
-LEAST_MM, FALSE_MM = 1.5, 3.0
+from tree_accuracy import false_branches, overlap
 
 
 def scan(scene, seed, **more):
     """A coarse heart view: quick to render, and coarser than what is read."""
     return render_ccta(scene, heart_view(scene, matrix=270, pixel_mm=0.7, slice_mm=0.7, **more), noise_hu=25, seed=seed)
-
-
-def overlap(scene, lines):
-    """Share of the arteries' length that lies within a lumen's radius (1.5 mm at least) of a line."""
-    found = cKDTree(np.concatenate([even_steps(line.points, 0.4) for line in lines.values()]))
-    near = wanted = 0
-    for v in scene.vessels:
-        radius = v.profile().reference
-        asked = (v.s >= v.ostium_mm) & (2 * radius >= LEAST_MM)
-        away, _ = found.query(v.lumen_line[asked])
-        near += int((away < np.maximum(radius[asked], 1.5)).sum())
-        wanted += int(asked.sum())
-    return near / wanted
-
-
-def false_branches(scene, lines):
-    """Lines of which more than 5 mm lie away from every artery."""
-    truth = cKDTree(np.concatenate([v.lumen_line for v in scene.vessels]))
-    away = {n: truth.query(even_steps(line.points, 0.4))[0] > FALSE_MM for n, line in lines.items()}
-    return [n for n, far in away.items() if far.sum() * 0.4 > 5.0]
 
 
 def ostia(scene):

@@ -4,25 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from CardioPrecisionLib.phantom.ccta import random_ccta, segment
+from CardioPrecisionLib.phantom.ccta import random_ccta
 from CardioPrecisionLib.polyline import arc_length
 from CoronaryPlaqueLib.artery_names import role_of
 from CoronaryPlaqueLib.branching import evenly, parting, tree
 from CoronaryPlaqueLib.labelling import USUAL_LM_MM, label_segments
 from CoronaryPlaqueLib.segments import Dominance
-
-
-def whole_way(vessels, name):
-    """The middle line from the ostium ``(n, 3)`` and the true segment of every point ``(n,)``."""
-    by_name = {v.name: v for v in vessels}
-    points, numbers, until = [], [], np.inf
-    vessel = by_name[name]
-    while vessel is not None:
-        keep = (vessel.s >= vessel.ostium_mm) & (vessel.s < until)
-        points.insert(0, vessel.lumen_line[keep])
-        numbers.insert(0, np.array([segment(vessels, vessel.name, mm) for mm in vessel.s[keep]], int))
-        until, vessel = vessel.parent_mm, by_name.get(vessel.parent)
-    return np.concatenate(points), np.concatenate(numbers)
+from tree_accuracy import segment_at, whole_way
 
 
 def judged(scene, named):
@@ -36,11 +24,8 @@ def judged(scene, named):
     right = total = 0.0
     for name, (points, truth) in ways.items():
         s = arc_length(points)
-        label = np.zeros(len(s), int)
-        for i in found.lines[name]:
-            label[(s >= i.start_mm) & (s <= i.end_mm)] = i.segment
         step = np.gradient(s)
-        right, total = right + step[label == truth].sum(), total + step.sum()
+        right, total = right + step[segment_at(found, name, s) == truth].sum(), total + step.sum()
     return right, total, found
 
 
