@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, part, silent
@@ -19,9 +19,13 @@ STEP_MM = 0.7
 #: How far coronary arteries run from the lowest place where the aorta stands alone, in mm to the left, behind and
 #: below, and from the highest of their origins to the right, in front and above; and how high origins are looked for.
 _REACH_MM = (np.array([-95.0, -75.0, -125.0]), np.array([70.0, 110.0, 15.0]))
-_ORIGINS_MM = 50.0
+_ORIGINS_MM = 32.0
+#: A vessel around which this share of a small cube is lung is none of the heart's.
+_LUNG_HU, _LUNG_CUBE_MM, _LUNG_SHARE = -400.0, 7.7, 0.5
 #: So much of an artery's beginning shows whether it opens into the vessel out of which it was grown.
 _OPENING_MM = 6.0
+#: Where nothing leads through.
+_SLOWEST = 0.012
 #: What is reached later is no part of the tree. What lies between two pieces of an artery is plaque or muscle: neither
 #: fat nor, as bright as this share of the blood, a chamber. A piece beyond a gap is thinner than this on average.
 _LATEST, _SOLID_HU, _CHAMBER_SHARE, _WIDEST_MM2 = 900.0, 0.0, 0.5, 20.0
@@ -103,11 +107,15 @@ def grow(
     """
     parameters = parameters or GrowingParameters()
     progress(0.0, "Coronary tree: tubes")
-    low, high = aorta.points[aorta.root], aorta.points[-1]
-    top = np.array([*low[:2], min(high[2], low[2] + _ORIGINS_MM)])
+    low = aorta.points[aorta.root]
+    origins = aorta.points[:, 2] <= low[2] + _ORIGINS_MM
+    aorta = replace(aorta, points=aorta.points[origins], radius_mm=aorta.radius_mm[origins])
+    top = np.array([*low[:2], aorta.points[-1, 2]])
     corners = np.stack([low + _REACH_MM[0], top + _REACH_MM[1]])
     grid = working_grid(image, corners, 0.0, STEP_MM)
     made = field(grid, aorta.blood_hu, 0.4 * noise_hu)
+    lung = (grid.array < _LUNG_HU).astype(np.float32)
+    made.speed[ndimage.uniform_filter(lung, round(_LUNG_CUBE_MM / STEP_MM)) > _LUNG_SHARE] = _SLOWEST
     progress(0.5, "Coronary tree: growing")
     core, blood, wall = _aorta_masks(made, aorta)
     speed = made.speed.copy()
@@ -143,7 +151,9 @@ def _aorta_masks(made: Field, aorta: Aorta) -> tuple[Array, Array, Array]:
     distance, nearest = cKDTree(aorta.points).query(world)
     inside = (distance < 0.8 * aorta.radius_mm[nearest]).reshape(index.shape[:3])
     inside &= grid.array[box] > 0.6 * aorta.blood_hu
-    near = (distance < aorta.radius_mm[nearest] + 9.0).reshape(index.shape[:3])
+    # Nothing begins above the highest origin.
+    below = world[:, 2] <= aorta.points[-1, 2] + STEP_MM
+    near = ((distance < aorta.radius_mm[nearest] + 9.0) & below).reshape(index.shape[:3])
     core, blood, wall = (np.zeros(grid.shape, bool) for _ in range(3))
     core[box] = inside
     # All of its blood that a short way through bright voxels leads to.
