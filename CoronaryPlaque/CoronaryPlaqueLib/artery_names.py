@@ -165,7 +165,7 @@ def _name_right(lines: Mapping[str, Array], names: list[str], found: dict[str, s
             _, a, b, at = max(pairs)
             ahead = _beside(lines[a], lines[b], at) @ _FRONT
             found[a], found[b] = ("PLB", "PDA") if ahead > 0 else ("PDA", "PLB")
-        elif names:
+        elif names and not any(r in ("PDA", "PLB") and _goes_right(lines, n, {}) for n, r in found.items()):
             found[max(names, key=lambda n: len(lines[n]))] = "RCA"
         return
     for n in names:

@@ -124,6 +124,15 @@ def test_third_branches_have_no_number():
     assert {i.segment for i in found.lines["OM3"]} <= {5, 11, 13}
 
 
+def test_a_short_branch_is_no_right_coronary_artery_beside_posterior_branches():
+    way, stub = ((10, 0, 0), (40, -10, -40), (10, -30, -55)), line((10, 0, 0), (22, 4, -8))
+    lines = {"PDA": line(*way, (0, 10, -80)), "PLB": line(*way, (-20, -40, -60)), "branch1": stub}
+    found = label_segments(lines)
+    assert "branch1" not in found.roles
+    first = next(i for i in found if i.segment == 1)
+    assert first.end_mm > 25.0
+
+
 def test_nothing_and_points_that_are_no_line():
     assert not tuple(label_segments({}))
     assert label_segments({"LAD": np.zeros((1, 3))}).lines == {"LAD": ()}
