@@ -52,29 +52,44 @@ def run_in_folder(
     """
     with tempfile.TemporaryDirectory(prefix="cardioprecision-") as private:
         folder = Path(private)
-        output = folder / "run"
-        job: dict[str, Any] = {
-            "analysis": analysis,
-            **export(folder),
-            "output": str(output),
-            "parameters": dict(parameters),
-        }
-        if clinical:
-            path = folder / "clinical.json"
-            path.write_text(json.dumps(dict(clinical)), encoding="utf-8")
-            job["clinical"] = str(path)
+        job = make_job(analysis, export, folder, parameters, clinical)
 
         def passed_on(event: dict[str, Any]) -> None:
             if event.get("event") == "progress":
                 progress(float(event["fraction"]), str(event["stage"]))
 
-        last = run_child(job, passed_on, should_stop, python=python)
-        if last["event"] == "cancelled":
-            raise Cancelled
-        if last["event"] == "error":
-            message = str(last.get("message", "The child process failed."))
-            raise InputError(message) if last.get("code") == InputError.exit_code else RuntimeError(message)
-        return load(output)
+        raise_unless_done(run_child(job, passed_on, should_stop, python=python))
+        return load(Path(job["output"]))
+
+
+def make_job(
+    analysis: str,
+    export: Callable[[Path], Mapping[str, Any]],
+    folder: Path,
+    parameters: Mapping[str, Any],
+    clinical: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A job whose inputs are written into `folder`, and whose results will lie there; see `run_in_folder`."""
+    job: dict[str, Any] = {
+        "analysis": analysis,
+        **export(folder),
+        "output": str(folder / "run"),
+        "parameters": dict(parameters),
+    }
+    if clinical:
+        path = folder / "entered.json"
+        path.write_text(json.dumps(dict(clinical)), encoding="utf-8")
+        job["clinical"] = str(path)
+    return job
+
+
+def raise_unless_done(last: Mapping[str, Any]) -> None:
+    """Raise what the last event of a child says; see `run_in_folder`."""
+    if last["event"] == "cancelled":
+        raise Cancelled
+    if last["event"] == "error":
+        message = str(last.get("message", "The child process failed."))
+        raise InputError(message) if last.get("code") == InputError.exit_code else RuntimeError(message)
 
 
 def read_run(folder: Path, analysis: str) -> tuple[dict[str, Any], Measurements]:

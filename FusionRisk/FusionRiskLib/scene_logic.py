@@ -35,6 +35,7 @@ __all__ = [
     "SceneResult",
     "add_record",
     "add_sample",
+    "export_job",
     "load_results",
     "measurement_tables",
     "record_from_node",
@@ -237,6 +238,17 @@ def run_on_nodes(
         return load_results(scene, folder / "run", record_node, run_id)
 
 
+def export_job(
+    scene: Any, record_node: Any, folder: str | Path, measurement_nodes: Iterable[Any] | None = None
+) -> dict[str, Any]:
+    """Write the record, as ``clinical.json``, and the measurement tables for a child process; ``inputs`` of a job."""
+    clinical, measured = _export(scene, record_node, measurement_nodes, Path(folder))
+    inputs = {"clinical": str(clinical)}
+    for n, path in enumerate(measured, 1):
+        inputs["measurements" if n == 1 else f"measurements_{n}"] = str(path)
+    return {"inputs": inputs}
+
+
 def run_in_child(
     scene: Any,
     record_node: Any,
@@ -258,11 +270,7 @@ def run_in_child(
     def export(folder: Path) -> dict[str, Any]:
         nonlocal private
         private = folder
-        clinical, measured = _export(scene, record_node, measurement_nodes, folder)
-        inputs = {"clinical": str(clinical)}
-        for n, path in enumerate(measured, 1):
-            inputs["measurements" if n == 1 else f"measurements_{n}"] = str(path)
-        return {"inputs": inputs}
+        return export_job(scene, record_node, folder, measurement_nodes)
 
     parameters: dict[str, Any] = {"figures": figures}
     if scores is not None:

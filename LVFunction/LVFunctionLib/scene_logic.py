@@ -38,6 +38,7 @@ __all__ = [
     "add_results",
     "add_sample",
     "export_input",
+    "export_job",
     "export_labels",
     "load_results",
     "read_cine",
@@ -201,6 +202,27 @@ def export_labels(
     return {"paths": [str(path)], "scheme": "cardioprecision", "ed_frame": ed_frame, "es_frame": es_frame}
 
 
+def export_job(
+    scene: Any,
+    input_node: Any,
+    folder: str | Path,
+    labels_node: Any | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the nodes for a child process.
+
+    Returns
+    -------
+    dict
+        ``inputs`` and, where labels are given, ``labels`` of a job.
+    """
+    job: dict[str, Any] = {"inputs": export_input(scene, input_node, folder)}
+    if labels_node is not None:
+        frames = {name: (parameters or {}).get(name) for name in ("ed_frame", "es_frame")}
+        job["labels"] = export_labels(scene, labels_node, input_node, folder, **frames)
+    return job
+
+
 def run_in_child(
     scene: Any,
     input_node: Any,
@@ -240,17 +262,9 @@ def run_in_child(
         The child process failed; the message is what it said.
     """
     given = dict(parameters or {})
-
-    def export(folder: Path) -> dict[str, Any]:
-        job: dict[str, Any] = {"inputs": export_input(scene, input_node, folder)}
-        if labels_node is not None:
-            frames = {name: given.get(name) for name in ("ed_frame", "es_frame")}
-            job["labels"] = export_labels(scene, labels_node, input_node, folder, **frames)
-        return job
-
     return run_in_folder(
         ANALYSIS,
-        export,
+        lambda folder: export_job(scene, input_node, folder, labels_node, given),
         lambda output: load_results(scene, output, input_node, run_id),
         parameters=given,
         clinical=clinical,

@@ -40,12 +40,13 @@ def module_folders() -> list[str]:
     return list(dict.fromkeys(folders))
 
 
-def _kill_tree(process: subprocess.Popen[str]) -> None:
+def kill_tree(pid: int) -> None:
+    """End a process and all that it started, by force."""
     import psutil
 
     victims: list[Any] = []
     with contextlib.suppress(psutil.Error):
-        parent = psutil.Process(process.pid)
+        parent = psutil.Process(pid)
         victims = [*parent.children(recursive=True), parent]
     for victim in victims:
         with contextlib.suppress(psutil.Error):
@@ -53,7 +54,7 @@ def _kill_tree(process: subprocess.Popen[str]) -> None:
     psutil.wait_procs(victims, timeout=5)
 
 
-def _death(code: int, last_lines: list[str]) -> str:
+def reason_of_death(code: int, last_lines: list[str]) -> str:
     """Why a child ended without saying so."""
     if code < 0:
         with contextlib.suppress(ValueError):
@@ -76,6 +77,28 @@ def _follow(stream: Any, put: Callable[[str], None]) -> threading.Thread:
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     return thread
+
+
+def child_variables(folders: Iterable[str] = ()) -> dict[str, str]:
+    """What the child's environment has beside ours: `folders` and our module folders in its PYTHONPATH, UTF-8."""
+    paths = [*folders, *module_folders(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONIOENCODING": "utf-8"}
+
+
+def write_job(job: dict[str, Any], folder: Path, python: str | None = None) -> tuple[list[str], Path]:
+    """Write a job into `folder`; the command line that runs it, and the file whose appearance cancels it."""
+    cancel, file = folder / "cancel", folder / "job.json"
+    file.write_text(json.dumps({"schema": SCHEMA, **job, "cancel_file": str(cancel)}), encoding="utf-8")
+    return [python or sys.executable, "-m", "CardioPrecisionLib.fronts.job", str(file)], cancel
+
+
+def event_of(line: str) -> dict[str, Any] | None:
+    """The event in a line that a child wrote; None where it is anything else."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def run_child(
@@ -110,16 +133,10 @@ def run_child(
         The last event: ``done``, ``error`` or ``cancelled``. A crash, too, is an ``error`` with a message.
     """
     with tempfile.TemporaryDirectory(prefix="cardioprecision-job-") as private:
-        cancel = Path(private) / "cancel"
-        file = Path(private) / "job.json"
-        file.write_text(json.dumps({"schema": SCHEMA, **job, "cancel_file": str(cancel)}), encoding="utf-8")
-        environment = dict(os.environ)
-        paths = [*folders, *module_folders(), *environment.get("PYTHONPATH", "").split(os.pathsep)]
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
-        environment["PYTHONIOENCODING"] = "utf-8"
+        command, cancel = write_job(job, Path(private), python)
         process = subprocess.Popen(
-            [python or sys.executable, "-m", "CardioPrecisionLib.fronts.job", str(file)],
-            env=environment,
+            command,
+            env=os.environ | child_variables(folders),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,7 +149,7 @@ def run_child(
             last = _watch(process, on_event, should_stop, cancel, grace_seconds)
         finally:
             if process.poll() is None:
-                _kill_tree(process)
+                kill_tree(process.pid)
             _remove_partial(Path(job["output"]), process.pid)
         return last
 
@@ -158,15 +175,13 @@ def _watch(
 
     def pass_on(line: str) -> None:
         nonlocal last
-        try:
-            event = json.loads(line)
-        except ValueError:
+        event = event_of(line)
+        if event is None:
             keep(line)
             return
-        if isinstance(event, dict) and "event" in event:
-            if event["event"] != "progress":
-                last = event
-            on_event(event)
+        if event["event"] != "progress":
+            last = event
+        on_event(event)
 
     while process.poll() is None:
         with contextlib.suppress(queue.Empty):
@@ -176,7 +191,7 @@ def _watch(
             cancel.touch()
         if asked is not None and not killed and time.monotonic() - asked > grace_seconds:
             killed = True
-            _kill_tree(process)
+            kill_tree(process.pid)
     for reader in readers:
         reader.join(timeout=2)
     while not events.empty():
@@ -185,7 +200,7 @@ def _watch(
         if killed:
             last = {"event": "cancelled"}
         else:
-            last = {"event": "error", "code": 1, "message": _death(process.returncode, said)}
+            last = {"event": "error", "code": 1, "message": reason_of_death(process.returncode, said)}
         on_event(last)
     return last
 
