@@ -42,10 +42,10 @@ def truth_of(
 THIN = 0.08
 
 
-def scan_of(patient: Any, seed: int, thin: float = THIN) -> Any:
+def scan_of(patient: Any, seed: int, thin: float = THIN, edges: float = 0.0) -> Any:
     """A scan of a synthetic patient as clinics make them: field, slices, noise, kernel and tilt drawn by `seed`.
 
-    A share `thin` has slices of 1.25 mm.
+    A share `thin` has slices of 1.25 mm, a share `edges` of these the kernel of a lung scan, whose edges overshoot.
     """
     from .territory_training import _turn
 
@@ -65,6 +65,8 @@ def scan_of(patient: Any, seed: int, thin: float = THIN) -> Any:
     )
     kernels: list[Any] = ["soft", "medium", "sharp"]
     kernel = kernels[int(rng.choice(3, p=[0.4, 0.4, 0.2]))]
+    if thickness < 2.0 and np.random.default_rng([seed, 56]).random() < edges:
+        kernel = "lung"
     # Thin slices are noisier at the same dose.
     noise = float(rng.uniform(8, 26)) * (1.5 if thickness < 2.0 else 1.0)
     return patient.render(geometry, noise_hu=noise, kernel=kernel, seed=seed)
@@ -86,7 +88,7 @@ def _patient(generator: str, seed: int, wide: bool) -> Any:
     return ct.random_thorax(seed, calcium=calcium, stent=stent, wide=wide and is_wide(seed))
 
 
-def measure(given: tuple[str, int], wide: bool = False, thin: float = THIN) -> dict[str, Any]:
+def measure(given: tuple[str, int], wide: bool = False, thin: float = THIN, edges: float = 0.0) -> dict[str, Any]:
     """Candidates of one synthetic patient with features, truth and the calcifications that gave none.
 
     Parameters
@@ -95,13 +97,13 @@ def measure(given: tuple[str, int], wide: bool = False, thin: float = THIN) -> d
         Generator (``first`` or ``second``) and seed.
     wide : bool
         Three hearts in four of generator one are wide ones.
-    thin : float
+    thin, edges : float
         Of `scan_of`.
     """
     generator, seed = given
     torch.set_num_threads(1)
     patient = _patient(generator, seed, wide)
-    sample = scan_of(patient, seed, thin)
+    sample = scan_of(patient, seed, thin, edges)
     found = find_territories(coarse(sample.image), device="cpu", threads=1)
     problem = coverage_problem(found)
     candidates = find_candidates(sample.image, found)
@@ -133,15 +135,16 @@ def measured(
     workers: int = 2,
     wide: bool = False,
     thin: float = THIN,
+    edges: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """`measure` of many patients, each made once and kept in `folder`, which is for one choice of `wide` and `thin`."""
+    """`measure` of many patients, each made once and kept in `folder`, which is for one choice of the last three."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     seeds = list(range(first, first + count))
     files = {seed: folder / f"{generator}-{seed}.npz" for seed in seeds}
     todo = [seed for seed in seeds if not files[seed].exists()]
     if todo:
-        make = partial(measure, wide=wide, thin=thin)
+        make = partial(measure, wide=wide, thin=thin, edges=edges)
         with ProcessPoolExecutor(workers) as pool:
             for seed, row in zip(todo, pool.map(make, [(generator, s) for s in todo]), strict=True):
                 temporary = files[seed].with_suffix(".part.npz")
@@ -157,6 +160,8 @@ def measured(
 
 _SITES_AT, _SHARES = FEATURES.index("p sites"), slice(FEATURES.index("share LM"), FEATURES.index("x in heart"))
 _HEART_AT, _PLACE = FEATURES.index("p heart"), slice(FEATURES.index("x in heart"), FEATURES.index("log volume"))
+_FRAME = slice(FEATURES.index("along ventricle"), FEATURES.index("from LM territory"))
+_FAR = slice(FEATURES.index("from LM territory"), len(FEATURES))
 
 
 class CallTrainer:
@@ -197,7 +202,9 @@ class CallTrainer:
         mix = rng.uniform(0.0, 0.45, (n, 1)).astype(np.float32)
         shares = x[:, _SHARES]
         x[:, _SHARES] = (1 - mix) * shares + mix * rng.dirichlet(np.ones(shares.shape[1]), n).astype(np.float32)
-        x[:, _PLACE] += rng.normal(0, 0.2, x[:, _PLACE].shape).astype(np.float32)
+        # Each by what a landmark or border is off by: some 8 mm, 4 mm, 4 mm.
+        for part, sd in ((_PLACE, 0.2), (_FRAME, 0.1), (_FAR, 0.2)):
+            x[:, part] += rng.normal(0, sd, x[:, part].shape).astype(np.float32)
         return x
 
     def run(self) -> None:

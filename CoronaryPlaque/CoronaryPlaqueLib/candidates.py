@@ -11,6 +11,7 @@ from scipy import ndimage
 from .axial import axial
 from .scoring import SLICE_MM, THIN_MM
 from .territory import CLASSES, STEP_MM, Territories
+from .vessels import AORTIC_VALVE, MITRAL_VALVE
 
 #: How far outside of the heart's outline candidates are looked for.
 MARGIN_MM = 9.0
@@ -30,7 +31,46 @@ FEATURES = (
     *("x in heart", "y in heart", "z in heart"),
     *("log volume", "max HU", "mean HU", "longest mm", "elongation", "fill"),
     *("fat around", "soft around", "lung around", "dense around", "depth in heart"),
+    *("along ventricle", "toward aortic valve", "across", "from axis", "from aortic valve", "from mitral valve"),
+    *(f"from {name} territory" for name in CLASSES[1:8]),
 )
+#: A territory further away than this (mm) is just far.
+_FAR_MM = 45.0
+_USUAL_HEART_MM = 85.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Where a heart lies and how it is turned.
+
+    Attributes
+    ----------
+    center, half : numpy.ndarray
+        Middle and half-widths of the heart along R, A, S in mm, robust to its fringes.
+    size : float
+        1 for a heart of usual size.
+    aortic_valve, mitral_valve : numpy.ndarray
+        RAS mm.
+    axes : numpy.ndarray
+        ``(3, 3)`` rows: from the mitral valve to the apex; across it towards the aortic valve; the third one.
+    distance : numpy.ndarray
+        ``(7, i, j, k)`` mm to each territory on the coarse grid.
+    """
+
+    center: Array
+    half: Array
+    size: float
+    aortic_valve: Array
+    mitral_valve: Array
+    axes: Array
+    distance: Array
+
+    def place(self, point: Array) -> list[float]:
+        """Features of a point that do not depend on how the heart lies in the chest."""
+        scale = self.size * 40.0
+        along, toward, across = (self.axes @ (point - self.mitral_valve) / scale).tolist()
+        away = [float(np.linalg.norm(point - valve)) / scale for valve in (self.aortic_valve, self.mitral_valve)]
+        return [along, toward, across, float(np.hypot(toward, across)), *away]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +189,43 @@ def _nearest(values: Array, grid: Image, world: Array) -> Array:
     return picked
 
 
-def _heart_frame(found: Territories) -> tuple[Array, Array]:
-    """Centre and half-widths of the heart in RAS mm, robust to its fringes."""
-    points = Image(found.inside, found.affine).to_world(np.argwhere(found.heart()))
+def _heart_frame(found: Territories) -> _Frame:
+    heart = found.heart()
+    grid = Image(found.inside, found.affine)
+    points = grid.to_world(np.argwhere(heart))
     low, middle, high = np.percentile(points, (5, 50, 95), axis=0)
-    return middle, np.maximum((high - low) / 2, 10.0)
+    aortic, mitral = (_center(found, label, middle) for label in (AORTIC_VALVE, MITRAL_VALVE))
+    away = np.linalg.norm(points - aortic, axis=1)
+    apex = points[away >= np.quantile(away, 0.98)].mean(0)
+    axis = _unit(apex - mitral, np.array([-0.6, 0.6, -0.5]))
+    toward = aortic - mitral
+    toward = _unit(toward - (toward @ axis) * axis, np.cross(axis, (0.0, 0.0, 1.0)))
+    kinds = found.probability.argmax(0)
+    distance = np.full((7, *heart.shape), _FAR_MM, np.float32)
+    for n in range(7):
+        own = kinds == n + 1
+        if own.any():
+            distance[n] = np.minimum(ndimage.distance_transform_edt(~own, sampling=STEP_MM), _FAR_MM)
+    size = (len(points) * STEP_MM**3) ** (1 / 3) / _USUAL_HEART_MM
+    axes = np.stack([axis, toward, np.cross(axis, toward)])
+    return _Frame(middle, np.maximum((high - low) / 2, 10.0), max(size, 0.5), aortic, mitral, axes, distance)
+
+
+def _center(found: Territories, label: int, otherwise: Array) -> Array:
+    """RAS mm of the middle of a territory, by probability, so that an unsure one has a middle as well."""
+    weight = found.probability[label] ** 2
+    if not weight.any():
+        return otherwise
+    index = np.argwhere(weight > 0.05 * weight.max())
+    world = Image(found.inside, found.affine).to_world(index)
+    middle: Array = np.average(world, axis=0, weights=weight[tuple(index.T)])
+    return middle
+
+
+def _unit(vector: Array, otherwise: Array) -> Array:
+    size = float(np.linalg.norm(vector))
+    unit: Array = vector / size if size > 1.0 else otherwise / np.linalg.norm(otherwise)
+    return unit
 
 
 def _candidate(
@@ -165,7 +237,7 @@ def _candidate(
     lower: Array,
     found: Territories,
     depth: Array,
-    frame: tuple[Array, Array],
+    frame: _Frame,
 ) -> Candidate:
     spacing = stack.spacing
     own = parts[box] == number
@@ -182,7 +254,7 @@ def _candidate(
     fill = volume / max(float(np.prod(3.46 * spread)), 1e-6)
     around = _around(hu, parts, number, box, spacing)
     probability = found.at(world).mean(0)
-    place = (center - frame[0]) / frame[1]
+    place = (center - frame.center) / frame.half
     grid = Image(found.inside, found.affine)
     features = np.array(
         [
@@ -196,6 +268,8 @@ def _candidate(
             fill,
             *around,
             float(_nearest(depth, grid, center[None])[0]) / 20.0,
+            *frame.place(center),
+            *(float(_nearest(d, grid, center[None])[0]) / 20.0 for d in frame.distance),
         ],
         np.float32,
     )
