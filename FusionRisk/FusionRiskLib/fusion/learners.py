@@ -1,4 +1,4 @@
-"""Learners on complete features: logistic regression, Cox regression, gradient boosting for classes and survival.
+"""Learners on complete features: logistic and Cox regression, gradient boosting, networks in discrete time.
 
 What a linear learner learned is kept as plain arrays and predicted with numpy; only boosting keeps a scikit-learn
 object. A learner is fitted by `fit_learner`, and none of them sees a row that it is not given.
@@ -15,6 +15,7 @@ import numpy as np
 from CardioPrecisionLib.errors import InputError
 
 from .cohort import Array, Outcome
+from .discrete_time import fit_discrete_time, interval_ends, intervals_lived
 from .prediction import Prediction
 
 #: Learner -> settings that the inner folds choose from, the plainest first: it is kept in a tie.
@@ -22,8 +23,8 @@ GRIDS: Mapping[str, tuple[Mapping[str, float], ...]] = {
     "logistic": tuple({"c": c} for c in (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)),
     "cox": tuple({"penalty": c} for c in (1.0, 0.3, 0.1, 0.03, 0.01)),
     "boosting": tuple({"trees": n} for n in (30, 100, 200)),
+    "discrete_time": tuple({"decay": d} for d in (3.0, 0.3)),
 }
-_INTERVALS = 10
 
 
 class Learned(Protocol):
@@ -67,11 +68,7 @@ class Cox:
 
 @dataclass(frozen=True, eq=False)
 class Boosting:
-    """Gradient boosted trees for classes, or for the hazard in each of some intervals of time that end at `ends`.
-
-    The model of survival is that of Tutz and Schmid 2016 (discrete time): one row per patient and interval lived
-    through, whether the event came in it.
-    """
+    """Gradient boosted trees for classes, or (`discrete_time`) for the hazard in each interval that ends at `ends`."""
 
     kind: ClassVar[str] = "boosting"
     trees: Any
@@ -91,7 +88,7 @@ def fit_learner(kind: str, x: Array, outcome: Outcome, setting: Mapping[str, flo
 
     Parameters
     ----------
-    kind : {"logistic", "cox", "boosting"}
+    kind : {"logistic", "cox", "boosting", "discrete_time"}
     x : numpy.ndarray
         ``(rows, features)`` without gaps.
     outcome : Outcome
@@ -106,13 +103,16 @@ def fit_learner(kind: str, x: Array, outcome: Outcome, setting: Mapping[str, flo
         A learner that does not fit the outcome, or that finds no solution.
     """
     survival = outcome.kind == "survival"
-    if kind not in GRIDS or ((kind == "cox") != survival and kind != "boosting"):
-        fitting = "cox or boosting" if survival else "logistic or boosting"
+    fits = ("cox", "boosting", "discrete_time") if survival else ("logistic", "boosting")
+    if kind not in fits:
+        fitting = "cox or boosting or discrete_time" if survival else "logistic or boosting"
         raise InputError(f"The learner {kind!r} does not fit a {outcome.kind} outcome; choose {fitting}.")
     if kind == "logistic":
         return _fit_logistic(x, outcome, setting["c"])
     if kind == "cox":
         return _fit_cox(x, outcome, setting["penalty"])
+    if kind == "discrete_time":
+        return fit_discrete_time(x, outcome, setting["decay"], seed)
     return _fit_boosting(x, outcome, int(setting["trees"]), seed)
 
 
@@ -174,15 +174,11 @@ def _fit_boosting(x: Array, outcome: Outcome, trees: int, seed: int) -> Boosting
         if len(np.unique(outcome.y)) < len(outcome.classes):
             raise InputError("The training rows of a fold lack a class; use fewer folds.")
         return Boosting(_one_thread(model.fit, x, outcome.y), np.zeros(0))
-    time, event = outcome.t, outcome.e
-    shares = np.linspace(0, 1, _INTERVALS + 1)[1:]
-    ends = np.unique(np.quantile(time[event], shares))
-    at = np.searchsorted(ends, time)  # the interval in which the follow-up ends
-    # an interval in which somebody was censored is not lived through, and says nothing
-    lived = np.minimum(at + event, len(ends))
+    ends = interval_ends(outcome)
+    lived, hit_at = intervals_lived(outcome, ends)
     row = np.repeat(np.arange(len(x)), lived)
     interval = np.concatenate([np.arange(k) for k in lived]) if len(row) else np.zeros(0, dtype=int)
-    hit = event[row] & (interval == at[row])
+    hit = interval == hit_at[row]
     return Boosting(_one_thread(model.fit, np.column_stack([x[row], interval]), hit.astype(int)), ends)
 
 

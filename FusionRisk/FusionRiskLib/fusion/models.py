@@ -1,68 +1,34 @@
-"""Fusion models: early (features joined) and late (one model per modality, their predictions stacked)."""
+"""Fusion models, by kind:
+
+``early``  features joined, one learner
+``late``   one model per modality, their predictions stacked
+``joint``  encoders of the modalities trained together (`joint`)
+``graph``  a patient among similar training patients (`graph`)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, part, silent
 from CardioPrecisionLib.errors import InputError
 
-from .cohort import Array, Cohort, Column, Outcome, align
+from .cohort import Array, Cohort, Column, align
 from .folds import inner_folds
+from .graph import GraphModel, fit_graph
+from .joint import JointModel, fit_joint
 from .leakage import FittedPart
 from .learners import GRIDS, Learned, fit_learner
-from .metrics.classes import log_loss
-from .metrics.survival import brier_at
+from .model_config import ModelConfig, Target, evidence, evidence_width, inner_loss
 from .prediction import Prediction
-from .preprocess import Impute, Preprocessor
+from .preprocess import Preprocessor
 
-_TINY = 1e-6
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What to fit.
-
-    Attributes
-    ----------
-    kind : {"early", "late"}
-    learner : {"logistic", "cox", "boosting"}
-        Late fusion stacks with logistic or Cox regression, whatever the learner of the modalities is.
-    impute : {"median", "chained"}
-    modalities : tuple of str
-        Empty for all.
-    inner_folds : int
-        Of the choice of settings.
-    """
-
-    kind: Literal["early", "late"] = "early"
-    learner: str = "logistic"
-    impute: Impute = "median"
-    modalities: tuple[str, ...] = ()
-    inner_folds: int = 4
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("early", "late") or self.learner not in GRIDS or self.impute not in ("median", "chained"):
-            raise InputError(f"There is no model {self.kind!r} with {self.learner!r} and {self.impute!r}.")
-        if self.inner_folds < 2:
-            raise InputError("A model needs at least 2 inner folds to choose its settings.")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a model predicts: kind, classes, unit of time, horizon."""
-
-    kind: str
-    classes: tuple[str, ...] = ()
-    time_unit: str = ""
-    horizon: float | None = None
-
-    @classmethod
-    def of(cls, outcome: Outcome) -> Target:
-        return cls(outcome.kind, outcome.classes, outcome.time_unit, outcome.horizon)
+__all__ = [
+    "EarlyModel", "GraphModel", "JointModel", "LateModel", "Model", "ModelConfig", "Target", "fit_model", "predict",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +104,14 @@ class LateModel:
             own = values[:, start : start + len(base.columns)]
             start += len(base.columns)
             present = np.isfinite(own).any(axis=1)
-            block = np.full((len(values), _width(self.target)), np.nan)
+            block = np.full((len(values), evidence_width(self.target)), np.nan)
             if present.any():
-                block[present] = _evidence(base.predict(own[present]), self.target)
+                block[present] = evidence(base.predict(own[present]), self.target)
             blocks.append(block)
         return self.stacker.predict(np.hstack(blocks))
 
 
-Model = EarlyModel | LateModel
+Model = EarlyModel | LateModel | JointModel | GraphModel
 
 
 def predict(model: Model, cohort: Cohort) -> Prediction:
@@ -154,7 +120,7 @@ def predict(model: Model, cohort: Cohort) -> Prediction:
     Raises
     ------
     InputError
-        A column that the model was trained with is missing (late fusion lets a whole modality be absent).
+        A column that the model was trained with is missing (late and joint fusion let a whole modality be absent).
     """
     return model.predict(align(cohort, model.columns, model.may_lack))
 
@@ -179,6 +145,10 @@ def fit_model(
         cohort = cohort.of(*config.modalities)
     if config.kind == "early":
         return _fit_early(cohort, config, seed, progress, setting, setting is None)[0]
+    if config.kind == "joint":
+        return fit_joint(cohort, config, seed, progress, setting)
+    if config.kind == "graph":
+        return fit_graph(cohort, config, seed, progress, setting)
     return _fit_late(cohort, config, seed, progress, setting or {})
 
 
@@ -205,7 +175,7 @@ def _fit_early(
         for i, candidate in enumerate(grid):
             progress((done + i / len(grid)) / (len(folds) + 1), "settings")
             predicted = fit_learner(config.learner, x, train, candidate, seed).predict(x_test)
-            losses[i] += _loss(predicted, test, outcome) * len(fold.test)
+            losses[i] += inner_loss(predicted, test, outcome) * len(fold.test)
             kept[i].append((fold.test, predicted))
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
     preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute)
@@ -214,39 +184,13 @@ def _fit_early(
     return EarlyModel(config, Target.of(outcome), preprocessor, learned, dict(grid[best])), kept[best]
 
 
-def _loss(predicted: Prediction, test: Outcome, everybody: Outcome) -> float:
-    """Log loss of classes; Brier score of survival, averaged over five times up to the horizon."""
-    if test.kind != "survival":
-        return log_loss(test.y, predicted.p)
-    horizon = everybody.horizon or float(np.median(everybody.t[everybody.e]))
-    times = np.linspace(0, horizon, 6)[1:]
-    survival = predicted.survival_at(times)
-    return float(np.mean([brier_at(test.t, test.e, survival[:, j], t) for j, t in enumerate(times.tolist())]))
-
-
 # -- late -------------------------------------------------------------------------------------------------------------
-def _width(target: Target) -> int:
-    return len(target.classes) if target.kind == "multiclass" else 1
-
-
-def _evidence(predicted: Prediction, target: Target) -> Array:
-    """A prediction on an open scale, ``(rows, width)``: log-odds, centred log-probabilities, or log hazard."""
-    if target.kind == "survival":
-        assert target.horizon is not None
-        risk = np.clip(predicted.risk(target.horizon), _TINY, 1 - _TINY)
-        return np.asarray(np.log(-np.log1p(-risk))[:, None])
-    log_p = np.log(np.clip(predicted.p, _TINY, 1.0))
-    if target.kind == "binary":
-        return np.asarray(log_p[:, 1:] - log_p[:, :1])
-    return np.asarray(log_p - log_p.mean(axis=1, keepdims=True))
-
-
 def _fit_late(
     cohort: Cohort, config: ModelConfig, seed: int, progress: Progress, setting: Mapping[str, Any]
 ) -> LateModel:
     outcome = cohort.target
     target = Target.of(outcome)
-    width = _width(target)
+    width = evidence_width(target)
     if len(cohort.modalities) < 2:
         raise InputError("Late fusion needs at least two modalities; use early fusion.")
     bases: dict[str, EarlyModel] = {}
@@ -262,7 +206,7 @@ def _fit_late(
         bases[name], kept = _fit_early(own, base_config, seed, share, setting.get(name))
         block = np.full((len(own), width), np.nan)
         for rows, predicted in kept:  # the stacker sees only predictions of rows that a base model had not seen
-            block[rows] = _evidence(predicted, target)
+            block[rows] = evidence(predicted, target)
         stack[present, m * width : (m + 1) * width] = block
         columns += [Column(f"{name}: evidence {i}", name) for i in range(width)]
     stacked = replace(cohort, columns=tuple(columns), values=stack)

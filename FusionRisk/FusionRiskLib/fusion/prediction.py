@@ -1,4 +1,4 @@
-"""What every model predicts."""
+"""What every model predicts, and how much the model itself is in doubt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,27 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """Model uncertainty of predicted probabilities.
+
+    Attributes
+    ----------
+    low, high : numpy.ndarray
+        ``(rows, classes)``; of survival ``(rows,)`` risk by the horizon.
+    level : float
+        Share of the refitted models between them. It is no coverage: nothing promises that the truth lies inside.
+    """
+
+    low: Array
+    high: Array
+    level: float
+
+    @property
+    def width(self) -> Array:
+        return self.high - self.low
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from .leakage import fingerprint
 Impute = Literal["median", "chained"]
 #: Rounds of the chained equations, and the penalty of their regressions in units of one row.
 _ROUNDS, _PENALTY = 10, 1.0
+_STATE = ("center", "scale", "fill", "coefficients", "gaps", "typical", "mean")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,10 @@ class Preprocessor:
         ``(columns, columns + 1)`` of the chained equations, intercept last; all 0 for the median.
     gaps : numpy.ndarray
         ``(indicators,)`` int64, the column whose gaps an indicator shows.
+    typical : numpy.ndarray
+        ``(columns,)`` mean of the known numbers, most frequent word.
+    mean : numpy.ndarray
+        ``(features,)`` of the prepared training rows.
     fitted_on : str
         `leakage.fingerprint` of the training values.
     """
@@ -45,6 +50,8 @@ class Preprocessor:
     fill: Array
     coefficients: Array
     gaps: Array
+    typical: Array
+    mean: Array
     fitted_on: str
 
     @classmethod
@@ -77,10 +84,15 @@ class Preprocessor:
         coefficients = np.zeros((len(columns), len(columns) + 1))
         if impute == "chained":
             coefficients = _chain(z, known, fill, numeric)
-        return cls(
+        typical = center.copy()
+        for j in np.flatnonzero(~numeric):
+            words = values[known[:, j], j].astype(np.int64)
+            typical[j] = np.bincount(words).argmax() if len(words) else np.nan
+        made = cls(
             tuple(columns), center, scale, fill, coefficients,
-            np.array(list(patterns.values()), dtype=np.int64), fingerprint(values),
+            np.array(list(patterns.values()), dtype=np.int64), typical, np.zeros(0), fingerprint(values),
         )  # fmt: skip
+        return replace(made, mean=made.transform(values).mean(axis=0))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -89,6 +101,12 @@ class Preprocessor:
         for column in self.columns:
             names += [f"{column.name}={c}" for c in column.choices] if column.kind == "choice" else [column.name]
         return (*names, *(f"{self.columns[j].name} is missing" for j in self.gaps))
+
+    @property
+    def owners(self) -> Array:
+        """``(features,)`` int64: the column that each feature belongs to."""
+        width = [len(column.choices) if column.kind == "choice" else 1 for column in self.columns]
+        return np.r_[np.repeat(np.arange(len(self.columns)), width), self.gaps].astype(np.int64)
 
     def transform(self, values: Array) -> Array:
         """``(rows, features)`` without gaps."""
@@ -124,12 +142,11 @@ class Preprocessor:
 
     def state(self) -> dict[str, Array]:
         """Everything but columns and fingerprint, as arrays."""
-        return {name: getattr(self, name) for name in ("center", "scale", "fill", "coefficients", "gaps")}
+        return {name: getattr(self, name) for name in _STATE}
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], columns: Sequence[Column], fitted_on: str) -> Preprocessor:
-        arrays = {name: state[name] for name in ("center", "scale", "fill", "coefficients", "gaps")}
-        return cls(columns=tuple(columns), fitted_on=fitted_on, **arrays)
+        return cls(columns=tuple(columns), fitted_on=fitted_on, **{name: state[name] for name in _STATE})
 
 
 def _chain(z: Array, known: Array, fill: Array, numeric: Array) -> Array:

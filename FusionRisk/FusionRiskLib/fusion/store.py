@@ -14,7 +14,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,14 @@ import numpy as np
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.record import file_sha256, json_able, package_versions, utc_now
 
-from .cohort import Array, Cohort, Column
+from .cohort import Array, Cohort, Column, align
+from .discrete_time import DiscreteTime
+from .graph import Graph, GraphModel
+from .joint import JointModel
+from .joint_net import Goal, Net
 from .learners import Boosting, Cox, Learned, Logistic
 from .models import EarlyModel, LateModel, Model, ModelConfig, Target
+from .out_of_distribution import OutOfDistribution
 from .preprocess import Preprocessor
 
 SCHEMA = "cardioprecision/fusion-model/1"
@@ -33,25 +38,39 @@ CARD, WEIGHTS, MANIFEST = "model.json", "weights.safetensors", "manifest.json"
 #: The only types outside of skops' own list that a model may hold.
 TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
 _STACKER = "stacker"
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _ARRAYS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
     "logistic": (Logistic, ("coef", "intercept")),
     "cox": (Cox, ("coef", "times", "hazard")),
 }
 
 
+_USE = "For research. Holds for patients like those it was trained on; see training and evaluation."
+_GRAPH_USE = " Holds the prepared values and outcomes of its training patients: keep it as patient data."
+
+
 # -- saving -----------------------------------------------------------------------------------------------------------
-def save_model(path: str | Path, model: Model, cohort: Cohort, evaluation: Mapping[str, Any] | None = None) -> Path:
+def save_model(
+    path: str | Path,
+    model: Model,
+    cohort: Cohort,
+    evaluation: Mapping[str, Any] | None = None,
+    members: Sequence[Model] = (),
+) -> Path:
     """Write a model that was fitted on `cohort`.
 
     Parameters
     ----------
     path : path
         A folder that is not there yet, or an empty one; it appears complete or not at all.
-    model : EarlyModel or LateModel
+    model : model
     cohort : Cohort
-        That it was trained on; the card holds numbers about it, no row of it.
+        That it was trained on; the card holds numbers about it, no row of it, and the weights the ranges that
+        `load_guard` reads. Only a graph model holds its training patients.
     evaluation : mapping or None
         `evaluate.Evaluation.to_json`.
+    members : sequence of models
+        `uncertainty.bootstrap_members` of the model.
 
     Raises
     ------
@@ -63,24 +82,21 @@ def save_model(path: str | Path, model: Model, cohort: Cohort, evaluation: Mappi
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path}: a model is written to a new folder; this one holds something.")
-    parts = {"": model} if isinstance(model, EarlyModel) else {**model.bases, _STACKER: model.stacker}
     work = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(3)}")
     try:
         work.mkdir(parents=True)
         arrays: dict[str, Array] = {}
-        described = []
-        for i, (name, part) in enumerate(parts.items()):
-            described.append(_describe(i, name, part, arrays, work))
         card = {
             "schema": SCHEMA,
-            "kind": model.config.kind,
-            "config": asdict(model.config),
             "target": asdict(model.target),
-            "parts": described,
+            **_describe(model, "", arrays, work),
+            "members": [_describe(member, f"m{k}.", arrays, work) for k, member in enumerate(members)],
             "training": _training(model, cohort),
             "evaluation": evaluation,
-            "use": "For research. Holds for patients like those it was trained on; see training and evaluation.",
+            "use": _USE + _GRAPH_USE * isinstance(model, GraphModel),
         }
+        guard = OutOfDistribution.fit(align(cohort, model.columns), model.columns)
+        arrays |= {f"guard.{name}": array for name, array in guard.state().items()}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
         (work / CARD).write_text(json.dumps(json_able(card), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         hashes = {file.name: file_sha256(file) for file in sorted(work.iterdir())}
@@ -96,31 +112,60 @@ def save_model(path: str | Path, model: Model, cohort: Cohort, evaluation: Mappi
     return path
 
 
-def _describe(i: int, name: str, part: EarlyModel, arrays: dict[str, Array], folder: Path) -> dict[str, Any]:
-    """The plain facts of one part; its arrays are added to `arrays`, its trees written."""
-    for key, array in part.preprocessor.state().items():
-        arrays[f"{i}.preprocessor.{key}"] = array
-    learned = part.learned
+def _describe(model: Model, prefix: str, arrays: dict[str, Array], folder: Path) -> dict[str, Any]:
+    """The plain facts of a model; its arrays are added to `arrays`, its trees written."""
+    if isinstance(model, JointModel):
+        parts = [
+            {"name": name, **_describe_preparation(p, f"{prefix}{i}.", arrays)}
+            for i, (name, p) in enumerate(model.preprocessors.items())
+        ]
+        own = {"ends": model.ends, "mean": model.mean, "covariance": model.covariance}
+        arrays |= {f"{prefix}joint.{name}": array for name, array in own.items()}
+        arrays |= {f"{prefix}joint.net.{name}": array for name, array in model.net.weights.items()}
+    elif isinstance(model, GraphModel):
+        facts = _describe_preparation(model.preprocessor, f"{prefix}0.", arrays)
+        learner = _describe_learner(model.learned, f"{prefix}0.", arrays, folder)
+        parts = [{"name": "", **facts, **learner, "neighbours": model.graph.neighbours}]
+        arrays |= {f"{prefix}graph.{name}": getattr(model.graph, name) for name in ("nodes", "fate", "balance")}
+    else:
+        early = {"": model} if isinstance(model, EarlyModel) else {**model.bases, _STACKER: model.stacker}
+        parts = [
+            {
+                "name": name,
+                "config": asdict(part.config),
+                **_describe_preparation(part.preprocessor, f"{prefix}{i}.", arrays),
+                **_describe_learner(part.learned, f"{prefix}{i}.", arrays, folder),
+                "setting": part.setting,
+            }
+            for i, (name, part) in enumerate(early.items())
+        ]
+    facts = {} if isinstance(model, LateModel) else {"setting": model.setting}
+    return {"kind": model.config.kind, "config": asdict(model.config), **facts, "parts": parts}
+
+
+def _describe_preparation(preprocessor: Preprocessor, prefix: str, arrays: dict[str, Array]) -> dict[str, Any]:
+    arrays |= {f"{prefix}preprocessor.{key}": array for key, array in preprocessor.state().items()}
+    return {
+        "columns": [asdict(column) for column in preprocessor.columns],
+        "features": preprocessor.features,
+        "fitted_on": preprocessor.fitted_on,
+    }
+
+
+def _describe_learner(learned: Learned, prefix: str, arrays: dict[str, Array], folder: Path) -> dict[str, Any]:
     trees = None
     if isinstance(learned, Boosting):
         import skops.io
 
-        trees = f"trees-{i}.skops"
+        trees = f"trees-{prefix}skops"
         skops.io.dump(learned.trees, folder / trees)
-        arrays[f"{i}.learned.ends"] = learned.ends
+        arrays[f"{prefix}learned.ends"] = learned.ends
+    elif isinstance(learned, DiscreteTime):
+        arrays[f"{prefix}learned.ends"] = learned.ends
+        arrays |= {f"{prefix}learned.net.{name}": array for name, array in learned.net.weights.items()}
     else:
-        for key in _ARRAYS[learned.kind][1]:
-            arrays[f"{i}.learned.{key}"] = getattr(learned, key)
-    return {
-        "name": name,
-        "config": asdict(part.config),
-        "columns": [asdict(column) for column in part.columns],
-        "features": part.preprocessor.features,
-        "learner": learned.kind,
-        "setting": part.setting,
-        "fitted_on": part.preprocessor.fitted_on,
-        "trees": trees,
-    }
+        arrays |= {f"{prefix}learned.{key}": getattr(learned, key) for key in _ARRAYS[learned.kind][1]}
+    return {"learner": learned.kind, "trees": trees}
 
 
 def _training(model: Model, cohort: Cohort) -> dict[str, Any]:
@@ -156,18 +201,42 @@ def load_model(path: str | Path) -> tuple[Model, dict[str, Any]]:
     path = Path(path)
     _verify(path)
     try:
-        card = json.loads((path / CARD).read_text(encoding="utf-8"))
-        if card["schema"] != SCHEMA:
-            raise InputError(f"{path}: {CARD} is of another kind ({str(card['schema'])[:60]!r}).")
-        arrays = _weights(path)
-        parts = {entry["name"]: _part(path, i, entry, card, arrays) for i, entry in enumerate(card["parts"])}
-        target, config = _target(card["target"]), _config(card["config"])
-        if card["kind"] == "early":
-            return parts[""], card
-        stacker = parts.pop(_STACKER)
-        return LateModel(config, target, parts, stacker), card
-    except (KeyError, TypeError, ValueError, AttributeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: the model folder is incomplete or malformed ({type(error).__name__}).") from None
+        card, arrays = _card(path), _weights(path)
+        return _model(path, card, "", _target(card["target"]), arrays), card
+    except _MALFORMED as error:
+        raise _incomplete(path, error) from None
+
+
+def load_members(path: str | Path) -> tuple[Model, ...]:
+    """The refitted models of a model folder for `uncertainty.model_interval`; refuses what `load_model` refuses."""
+    path = Path(path)
+    _verify(path)
+    try:
+        card, arrays = _card(path), _weights(path)
+        target = _target(card["target"])
+        return tuple(_model(path, entry, f"m{k}.", target, arrays) for k, entry in enumerate(card["members"]))
+    except _MALFORMED as error:
+        raise _incomplete(path, error) from None
+
+
+def load_guard(path: str | Path) -> OutOfDistribution:
+    """Ranges and spread of the training patients of a model folder, in the order of the model's columns."""
+    model, _ = load_model(path)
+    try:
+        return OutOfDistribution.of_state(_below(_weights(Path(path)), "guard."), model.columns)
+    except _MALFORMED as error:
+        raise _incomplete(Path(path), error) from None
+
+
+def _card(path: Path) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((path / CARD).read_text(encoding="utf-8"))
+    if card["schema"] != SCHEMA:
+        raise InputError(f"{path}: {CARD} is of another kind ({str(card['schema'])[:60]!r}).")
+    return card
+
+
+def _incomplete(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: the model folder is incomplete or malformed ({type(error).__name__}).")
 
 
 def _verify(path: Path) -> None:
@@ -217,22 +286,64 @@ def _trees(path: Path, name: str) -> Any:
     return trees
 
 
-def _part(
-    path: Path, i: int, entry: Mapping[str, Any], card: Mapping[str, Any], arrays: Mapping[str, Array]
-) -> EarlyModel:
-    columns = [Column(**{**c, "choices": tuple(c["choices"])}) for c in entry["columns"]]
-    state = {k.split(".", 2)[2]: a for k, a in arrays.items() if k.startswith(f"{i}.preprocessor.")}
-    learned: Learned
-    if entry["learner"] == "boosting":
-        name = f"trees-{i}.skops"
-        learned = Boosting(_trees(path, name), arrays[f"{i}.learned.ends"])
-    else:
-        made, keys = _ARRAYS[entry["learner"]]
-        learned = made(*(arrays[f"{i}.learned.{key}"] for key in keys))
-    preprocessor = Preprocessor.of_state(state, columns, entry["fitted_on"])
-    if len(preprocessor.features) != len(entry["features"]) or len(state["center"]) != len(columns):
+def _below(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _model(path: Path, entry: Mapping[str, Any], prefix: str, target: Target, arrays: Mapping[str, Array]) -> Model:
+    config, parts = _config(entry["config"]), entry["parts"]
+    if entry["kind"] == "joint":
+        return _joint(entry, prefix, target, arrays)
+    prepared = [_preparation(part, f"{prefix}{i}.", arrays) for i, part in enumerate(parts)]
+    learned = [_learned(path, part, p, f"{prefix}{i}.", arrays) for i, (part, p) in enumerate(zip(parts, prepared))]
+    if entry["kind"] == "graph":
+        graph = Graph(**_below(arrays, f"{prefix}graph."), neighbours=int(parts[0]["neighbours"]))
+        if graph.nodes.shape[1] != len(prepared[0].features) or len(graph.fate) != len(graph.nodes):
+            raise ValueError("graph and columns do not fit")
+        return GraphModel(config, target, prepared[0], graph, learned[0], entry["setting"])
+    early = {
+        part["name"]: EarlyModel(_config(part["config"]), target, p, one, part["setting"])
+        for part, p, one in zip(parts, prepared, learned)
+    }
+    if entry["kind"] == "early":
+        return early[""]
+    stacker = early.pop(_STACKER)
+    return LateModel(config, target, early, stacker)
+
+
+def _joint(entry: Mapping[str, Any], prefix: str, target: Target, arrays: Mapping[str, Array]) -> JointModel:
+    prepared = {p["name"]: _preparation(p, f"{prefix}{i}.", arrays) for i, p in enumerate(entry["parts"])}
+    own = _below(arrays, f"{prefix}joint.")
+    net = Net(_below(own, "net."))
+    net.check([len(p.features) for p in prepared.values()], Goal.width(target.kind, target.classes, own["ends"]))
+    latents = net.absent().shape[1]
+    if own["mean"].shape[1:] != (latents,) or own["covariance"].shape[1:] != (latents, latents):
+        raise ValueError("net and latents do not fit")
+    config = _config(entry["config"])
+    return JointModel(config, target, prepared, net, own["ends"], own["mean"], own["covariance"], entry["setting"])
+
+
+def _preparation(part: Mapping[str, Any], prefix: str, arrays: Mapping[str, Array]) -> Preprocessor:
+    columns = [Column(**{**c, "choices": tuple(c["choices"])}) for c in part["columns"]]
+    preprocessor = Preprocessor.of_state(_below(arrays, f"{prefix}preprocessor."), columns, part["fitted_on"])
+    if len(preprocessor.features) != len(part["features"]) or len(preprocessor.center) != len(columns):
         raise ValueError("weights and columns do not fit")
-    return EarlyModel(_config(entry["config"]), _target(card["target"]), preprocessor, learned, entry["setting"])
+    return preprocessor
+
+
+def _learned(
+    path: Path, part: Mapping[str, Any], preprocessor: Preprocessor, prefix: str, arrays: Mapping[str, Array]
+) -> Learned:
+    own = _below(arrays, f"{prefix}learned.")
+    if part["learner"] == "boosting":
+        return Boosting(_trees(path, f"trees-{prefix}skops"), own["ends"])
+    if part["learner"] == "discrete_time":
+        net = Net(_below(own, "net."))
+        net.check([len(preprocessor.features)], Goal.width("survival", (), own["ends"]))
+        return DiscreteTime(net, own["ends"])
+    made, keys = _ARRAYS[part["learner"]]
+    learned: Learned = made(*(own[key] for key in keys))
+    return learned
 
 
 def _config(entry: Mapping[str, Any]) -> ModelConfig:

@@ -1,0 +1,88 @@
+"""Model uncertainty of a predicted probability: what models say that were fitted to other draws of the patients.
+
+It shows how much the answer hangs on who happened to be in the training cohort. It promises no coverage: a model of the
+wrong form can be sure and wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from CardioPrecisionLib.analysis import Progress, silent
+from CardioPrecisionLib.errors import InputError
+
+from .cohort import Array, Cohort
+from .discrete_time import bootstrap_counts
+from .joint import JointModel
+from .models import Model, ModelConfig, fit_model
+from .prediction import Interval
+
+#: Fewer refitted models than this show no tail.
+MIN_MEMBERS = 10
+
+
+def bootstrap_members(
+    cohort: Cohort,
+    config: ModelConfig,
+    setting: Mapping[str, Any],
+    members: int = 40,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[Model, ...]:
+    """Refit a model to bootstrap samples of the patients, with the setting that was chosen on all.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        One row per patient.
+    config : ModelConfig
+    setting : mapping
+        Of the model that was fitted to the whole cohort.
+    members, seed : int
+    progress : callable
+
+    Returns
+    -------
+    tuple of models
+        Empty for a joint model, which has its members inside.
+    """
+    if config.kind == "joint":
+        return ()
+    counts = bootstrap_counts(cohort.target.strata, members, seed)
+    fitted = []
+    for m, count in enumerate(counts):
+        rows = np.repeat(np.arange(len(cohort)), count)
+        fitted.append(fit_model(cohort.take(rows), config, seed, silent, setting))
+        progress((m + 1) / members, "model uncertainty")
+    return tuple(fitted)
+
+
+def model_interval(model: Model, values: Array, members: Sequence[Model] = (), level: float = 0.9) -> Interval:
+    """The interval named model uncertainty.
+
+    Parameters
+    ----------
+    model : model
+    values : numpy.ndarray
+        ``(rows, columns)`` as for ``model.predict``.
+    members : sequence of models
+        Of `bootstrap_members`; a joint model needs none.
+    level : float
+
+    Raises
+    ------
+    InputError
+        Too few members.
+    """
+    if isinstance(model, JointModel):
+        return model.interval(values, level)
+    if len(members) < MIN_MEMBERS:
+        raise InputError(
+            f"Model uncertainty needs at least {MIN_MEMBERS} refitted models; this model has {len(members)}."
+        )
+    horizon = model.target.horizon
+    said = [p.p if horizon is None else p.risk(horizon) for p in (m.predict(values) for m in (model, *members))]
+    low, high = np.quantile(np.stack(said[1:]), ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return Interval(np.minimum(low, said[0]), np.maximum(high, said[0]), level)
