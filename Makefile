@@ -49,6 +49,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python Testing/Benchmarks/bench_lv.py
 	@$(BIN)/python Testing/Benchmarks/bench_calcium.py
+	@$(BIN)/python Testing/Benchmarks/bench_ccta.py
 	@$(BIN)/python Testing/Benchmarks/bench_risk.py
 
 cmake: $(STAMP)

@@ -34,6 +34,7 @@ from .management import Setting, management
 from .plaque_burden import PlaqueBurden, plaque_burden
 from .seeds import VesselSeeds, read_seeds
 from .segments import MAJOR_VESSELS, Dominance, segments_of
+from .side_branches import without_branches
 
 HEADLINE = (
     "cad_rads",
@@ -269,8 +270,7 @@ def _measured(
         course = measure_vessel(
             image, line.points, name, how, lumen_hu=line.lumen_hu if known else None, noise_hu=line.noise_hu
         )
-        if labels is not None:
-            course = _from_labels(image, course, labels, how)
+        course = _from_labels(image, course, labels, how) if labels is not None else without_branches(image, course)
         for stretch in course.unusable:
             where = f"{name}, {stretch.start_mm:.0f} to {stretch.end_mm:.0f} mm from its ostium"
             result.warnings.append(f"{where}: {stretch.reason.rstrip('.')}; segments there are not read.")

@@ -157,8 +157,10 @@ def _course(axes: Any, tree: Tree, course: VesselCourse) -> None:
         axes.axvspan(n.start_mm, n.end_mm, color=grade_color(n.diameter_stenosis), alpha=0.22, linewidth=0)
         axes.annotate(f"{placed.number}: {n.diameter_stenosis:.0f} %", ((n.start_mm + n.end_mm) / 2, 0.86 * top),
                       ha="center", fontsize=8.5, fontweight="bold", color=THEME["ink"])  # fmt: skip
-    axes.plot(s, course.reference_diameter, color=THEME["muted"], linewidth=1.1, linestyle=(0, (4, 2)))
-    axes.plot(s, course.diameter, color=THEME["red"], linewidth=1.5)
+    read = any(seen.read for seen in tree.segments.values() if seen.artery == course.name)
+    if read:
+        axes.plot(s, course.reference_diameter, color=THEME["muted"], linewidth=1.1, linestyle=(0, (4, 2)))
+    axes.plot(s, course.diameter, color=THEME["red"] if read else UNREAD, linewidth=1.5)
     for seen in tree.segments.values():
         if seen.artery != course.name:
             continue
@@ -199,9 +201,9 @@ def _render(template: str, **values: Any) -> bytes:
 
 
 def not_read(tree: Tree, course: VesselCourse) -> list[str]:
-    """Sentences on the segments of an artery that were not read."""
-    return [
-        f"{CORONARY_SEGMENTS[s.number].label}: {s.reason}"
-        for s in tree.segments.values()
-        if s.artery == course.name and not s.read and s.reason
-    ]
+    """Sentences on the segments of an artery that were not read, those with the same reason in one."""
+    reasons: dict[str, list[str]] = {}
+    for s in tree.segments.values():
+        if s.artery == course.name and not s.read and s.reason:
+            reasons.setdefault(s.reason, []).append(CORONARY_SEGMENTS[s.number].label)
+    return [f"{', '.join(labels)}: {reason}" for reason, labels in reasons.items()]

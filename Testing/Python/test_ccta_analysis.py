@@ -77,6 +77,13 @@ def test_the_stenosis_is_found_where_it_is(outcome):
     assert float(worst["remodeling_index"]) == pytest.approx(truth["remodelling_index"], abs=0.12)
 
 
+def test_where_arteries_part_there_is_no_plaque(outcome):
+    """The left main and the circumflex are healthy; the blood of the branch is not taken for their wall."""
+    for vessel in ("LM", "LCX"):
+        assert value(outcome.result, "plaque_volume", vessel) < 12
+        assert value(outcome.result, "diameter_stenosis", vessel) < 25
+
+
 def test_calcium_is_calcium(outcome):
     """The RCA's plaque is calcified through and through; the LAD's holds none."""
     share = {v: value(outcome.result, "plaque_volume_calcified", v) / value(outcome.result, "plaque_volume", v)
