@@ -262,6 +262,18 @@ def test_courses_follow_the_tables():
     assert 90 < lines["RCA"].length_mm < 180
 
 
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_no_artery_runs_inside_of_a_great_vessel(generator):
+    for seed in range(20):
+        patient = generator(seed, calcium="none")
+        great = [p for p in patient.parts if p.kind in ("aorta", "pulmonary", "left_pulmonary", "ivc", "svc")]
+        assert len(great) >= 4
+        for course in patient.courses:
+            points = np.asarray(course.points)
+            for part in great:
+                assert (at(part.shape, points) < -0.5).sum() <= 2, (seed, course.name, part.kind)
+
+
 def test_options_of_the_second_generator():
     patient = second_thorax(9, lead=True, streaks=True)
     wires = [c for c in patient.calcifications if c.site == "lead"]

@@ -9,12 +9,15 @@ atrioventricular), not the tables that generator one uses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from ...image import Array
+from ...polyline import arc_length
 from .coronaries import Course, resampled
 from .render import Part
 from .shapes import Box, Shape, SmoothUnion, Tube, at, unit
@@ -157,6 +160,8 @@ def build_second_heart(shape: SecondHeartShape, base: Array, arch_top: float, sp
     from scipy.interpolate import CubicSpline
 
     aorta = CubicSpline(np.arange(6.0), climb)(np.linspace(0, 5, 26))
+    # However wide it is above, it begins as wide as the bulb: a wider end would swallow the arteries' mouths.
+    width = np.minimum(np.linspace(shape.aorta, 0.78 * shape.aorta, 26), 0.9 * shape.root + 0.35 * arc_length(aorta))
     fork = root + np.array([-22.0, -14.0, 40.0])
     vessels = {
         "pulmonary": Tube(np.stack([valve, _by(0.5 * (valve + fork), -3, 3, 2), fork]), (13.0, 13.5, 13.0)),
@@ -166,7 +171,7 @@ def build_second_heart(shape: SecondHeartShape, base: Array, arch_top: float, sp
         "ivc": Tube(np.stack([_by(ra_middle, -2, -8, -16), [ra_middle[0] - 10, 22.0, -230.0]]), 12.5),
         "vein_right": Tube(np.stack([_by(la_middle, 18, -8, 0), [54.0, 14.0, la_middle[2] - 8]]), 6.0),
         "vein_left": Tube(np.stack([_by(la_middle, -12, -8, 0), [-56.0, 12.0, la_middle[2] - 6]]), 6.0),
-        "aorta": Tube(aorta, np.linspace(shape.aorta, 0.78 * shape.aorta, 26)),
+        "aorta": Tube(aorta, width),
         "descending": Tube(np.stack([aorta[-1], [spine_x - 25, 4.0, -20.0], [spine_x - 14, 8.0, -230.0]]),
                            0.74 * shape.aorta),
     }  # fmt: skip
@@ -179,6 +184,44 @@ def build_second_heart(shape: SecondHeartShape, base: Array, arch_top: float, sp
         "mitral_center": p(-2.0, 75, 6.0),
     }
     return SecondHeart(shape, base, axes, myocardium, pericardium, vessels, landmarks, root_axis)
+
+
+def _beside(points: Array, radius_mm: float, vessel: Shape, *, begins_there: bool = False) -> Array:
+    """The same course moved out of a great vessel that would else lie around it.
+
+    The first point stays; a course that begins at the vessel comes clear of it over its first 4 mm.
+    """
+    gap = np.full(len(points), radius_mm + 0.8)
+    if begins_there:
+        gap = np.minimum(gap, gap * arc_length(points) / 4.0)
+    gap[0] = -np.inf
+    moved, e = points.copy(), 0.5
+    for _ in range(40):
+        near = np.flatnonzero(at(vessel, moved) < gap)
+        if not len(near):
+            break
+        here = moved[near]
+        slope = np.stack([at(vessel, here + e * v) - at(vessel, here - e * v) for v in np.eye(3)], axis=1)
+        slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)
+        moved[near] = here + np.minimum(gap[near] - at(vessel, here), 1.0)[:, None] * slope
+        moved[1:-1] = 0.25 * moved[:-2] + 0.5 * moved[1:-1] + 0.25 * moved[2:]
+    return moved
+
+
+def _left_of_trunk(heart: SecondHeart, along: Array, angle: Array, off: Array) -> Array:
+    """Points ``(n, 3)`` on the surface, turned about the long axis to the left until the pulmonary trunk is passed.
+
+    The left artery comes forward between the trunk and the left atrium, never over the trunk or through it.
+    """
+    trunk, turned = heart.vessels["pulmonary"], np.zeros(len(along))
+    for _ in range(40):
+        points = heart.shoot(along, angle + turned, off)
+        inside = at(trunk, points) < off + 0.8
+        if not inside.any():
+            break
+        turned[inside] += 2.0
+        turned = np.maximum(turned, gaussian_filter1d(turned, 6.0, mode="nearest"))
+    return points
 
 
 #: Name -> site, lumen diameters at start and end, knots (mm along for a heart of 104 mm, degrees).
@@ -206,11 +249,13 @@ def second_courses(
     turn = rng.normal(0, 6.0)
     shift: dict[tuple[float, float], Array] = {}
     made: list[Course] = []
-    left_start = heart.shoot(np.array([-6.0 * k]), np.array([10.0 + turn]), np.array([2.5]))[0]
+    left_start = _left_of_trunk(heart, np.array([-6.0 * k]), np.array([10.0 + turn]), np.array([2.5]))[0]
     way = left_start - ostium
     fork = ostium + way * min(1.0, float(rng.uniform(6, 15)) / max(float(np.linalg.norm(way)), 1.0))
     n = max(4, int(np.linalg.norm(fork - ostium)))
-    stem = ostium + np.linspace(0, 1, n)[:, None] * (fork - ostium)
+    aorta = heart.vessels["aorta"]
+    stem = _beside(ostium + np.linspace(0, 1, n)[:, None] * (fork - ostium), 2.3 * calibre, aorta, begins_there=True)
+    fork = stem[-1]
     made.append(Course("LM", "LM", stem, np.full(n, 2.3 * calibre)))
     for name, (site, (d0, d1), knots) in _LINES.items():
         if name in missing or (name == "PL" and dominance != "right"):
@@ -233,7 +278,9 @@ def second_courses(
         t = np.linspace(0, len(rows) - 1, 40 * len(rows))
         along, angle = CubicSpline(np.arange(len(rows)), table)(t).T
         radii = np.linspace(d0, d1, len(t)) / 2 * calibre
-        points = heart.shoot(along, angle, radii + float(rng.uniform(0.8, 2.2)))
+        off = radii + float(rng.uniform(0.8, 2.2))
+        left = site in ("LAD", "LCX")
+        points = _left_of_trunk(heart, along, angle, off) if left else heart.shoot(along, angle, off)
         for _ in range(12):
             points[1:-1] = 0.25 * points[:-2] + 0.5 * points[1:-1] + 0.25 * points[2:]
         if name in ("LAD", "LCX"):
@@ -241,5 +288,7 @@ def second_courses(
         elif name == "RCA":
             points = np.concatenate([np.linspace(heart.landmarks["right_ostium"], points[0], 8)[:-1], points])
         points = resampled(points, 1.0)
+        points = _beside(points, d0 / 2 * calibre, aorta, begins_there=name == "RCA")
+        points = _beside(points, d0 / 2 * calibre, heart.vessels["ivc"])
         made.append(Course(name, site, points, np.linspace(d0, d1, len(points)) / 2 * calibre))
     return tuple(made)
