@@ -9,7 +9,6 @@ atrioventricular), not the tables that generator one uses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
