@@ -31,6 +31,7 @@ from .high_risk import high_risk_plaque
 from .involvement import Involvement, involvement
 from .labelling import label_segments
 from .management import Setting, management
+from .partings import with_partings
 from .plaque_burden import PlaqueBurden, plaque_burden
 from .seeds import VesselSeeds, read_seeds
 from .segments import MAJOR_VESSELS, Dominance, segments_of
@@ -275,7 +276,7 @@ def _measured(
             where = f"{name}, {stretch.start_mm:.0f} to {stretch.end_mm:.0f} mm from its ostium"
             result.warnings.append(f"{where}: {stretch.reason.rstrip('.')}; segments there are not read.")
         made[name] = course
-    return made
+    return with_partings(image, made, how)
 
 
 def _from_labels(image: Image, course: VesselCourse, labels: LabelMap, how: CourseParameters) -> VesselCourse:

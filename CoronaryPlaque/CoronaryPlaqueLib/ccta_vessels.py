@@ -21,6 +21,8 @@ NOT_FOLLOWED = "Not followed: no middle line leads through it."
 _SMALL = f"Narrower than {SMALLEST_MM:g} mm; not graded."
 #: Of a segment that is read at most this share, or this length in mm, may be without a usable section.
 _UNSEEN_SHARE, _UNSEEN_MM = 0.25, 3.0
+#: Narrowest places of two lines closer than this, and as narrow but for so many points, are those of one lesion.
+_SAME_LESION_MM, _SAME_LESION_PCT = 4.0, 25.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +119,7 @@ class Tree:
 
 def _overlap(placed: PlacedLesion, s: SeenSegment) -> bool:
     """Whether a lesion of the same line reaches into a segment by more than a millimetre."""
-    inside = min(placed.lesion.end_mm, s.end_mm) - max(placed.lesion.start_mm, s.start_mm)
-    return placed.artery == s.artery and inside > 1.0
+    return placed.artery == s.artery and _reach(placed.lesion, s) > 1.0
 
 
 def build_tree(
@@ -200,17 +201,42 @@ def _sentence(text: str) -> str:
 
 
 def _placed(arteries: Mapping[str, VesselCourse], segments: Mapping[int, SeenSegment]) -> tuple[PlacedLesion, ...]:
-    """Lesions by the segment in which they are narrowest; each once, in segments that were read."""
-    found = []
-    for s in segments.values():
-        if not s.read or s.artery is None:
-            continue
-        course = arteries[s.artery]
+    """Lesions by the segment in which they are narrowest; each once, in segments that were read.
+
+    Where two lines share a stretch the narrowest place of one may lie a step beyond the part that counts for its line:
+    then the segment that holds most of the lesion has it, unless the other line tells the same lesion.
+    """
+    inside: list[tuple[int, str, Lesion, Array]] = []
+    beside: list[tuple[int, str, Lesion, Array]] = []
+    for name, course in arteries.items():
+        own = [s for s in segments.values() if s.read and s.artery == name]
         for lesion in course.lesions:
-            at = course.between(lesion.at_mm, lesion.at_mm)
-            if s.start_mm <= lesion.at_mm < s.end_mm and course.reference_diameter[at.start] >= SMALLEST_MM:
-                found.append((s.number, s.artery, lesion))
-    return tuple(PlacedLesion(n, artery, number, lesion) for n, (number, artery, lesion) in enumerate(found, 1))
+            at = course.between(lesion.at_mm, lesion.at_mm).start
+            if not course.reference_diameter[at] >= SMALLEST_MM:
+                continue
+            home = next((s for s in own if s.start_mm <= lesion.at_mm < s.end_mm), None)
+            most = max(own, key=lambda s: _reach(lesion, s), default=None)
+            if home is not None:
+                inside.append((home.number, name, lesion, course.line[at]))
+            elif most is not None and _reach(lesion, most) > 1.0:
+                beside.append((most.number, name, lesion, course.line[at]))
+    for one in beside:
+        if not any(_same(one, other) for other in inside):
+            inside.append(one)
+    order = list(SEGMENTS)
+    inside.sort(key=lambda one: (order.index(one[0]), one[2].at_mm))
+    return tuple(PlacedLesion(n, artery, number, lesion) for n, (number, artery, lesion, _) in enumerate(inside, 1))
+
+
+def _same(one: tuple[int, str, Lesion, Array], other: tuple[int, str, Lesion, Array]) -> bool:
+    """Whether two lines tell of one lesion; a neighbour that is far less narrow is another."""
+    near = np.linalg.norm(one[3] - other[3]) <= _SAME_LESION_MM
+    return bool(near and other[2].diameter_stenosis >= one[2].diameter_stenosis - _SAME_LESION_PCT)
+
+
+def _reach(lesion: Lesion, s: SeenSegment) -> float:
+    """How many mm of a lesion lie in a segment of the same line; below 0 the distance between them."""
+    return min(lesion.end_mm, s.end_mm) - max(lesion.start_mm, s.start_mm)
 
 
 def with_borders(

@@ -8,7 +8,7 @@ voxel.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +28,8 @@ _SNAP_MM = 2.0
 _OSTIUM_ZONE_MM = 9.0
 #: A ball of this radius fits into the aorta, but into no left main artery.
 _AORTA_RADIUS_MM = 6.0
+#: The search looks no farther than this beyond the points.
+_WIDEST_MM = 80.0
 _TRIES = 4
 #: Slower than this the walker is in no tube.
 _NO_TUBE = 0.06
@@ -174,6 +176,10 @@ def trace(
     progress(0.3, f"{name}: search")
     legs = [_leg(grid, speed, a, b, name) for a, b in pairwise(points)]
     rough = np.concatenate([legs[0], *(leg[1:] for leg in legs[1:])])
+    wider = replace(parameters, margin_mm=parameters.margin_mm + 25.0) if parameters.margin_mm < _WIDEST_MM else None
+    if wider and _along_border(image, grid, rough):
+        # An artery that bulges beyond the box would be cut short along its border.
+        return trace(image, seeds, wider, progress)
     rough = _from_ostium(grid, rough, points[0], blood)
     _no_chamber(made, rough, points[0], blood, parameters, name)
     progress(0.6, f"{name}: middle of the lumen")
@@ -183,6 +189,9 @@ def trace(
     gaps = _gaps(image, line, noise)
     for start, end in gaps:
         if end - start > parameters.gap_mm:
+            if wider and grid.shape != working_grid(image, seeds.points, wider.margin_mm, wider.step_mm).shape:
+                # The artery may run around, outside of the box.
+                return trace(image, seeds, wider, progress)
             raise Untraceable(
                 f"{name}: between {start:.0f} and {end:.0f} mm from the ostium no contrast was found on the way; set a "
                 "point in between, or one on the same artery."
@@ -292,6 +301,17 @@ def _leg(grid: Image, speed: Array, start: Array, end: Array, name: str) -> Arra
             return np.asarray(grid.to_world(descend(time, a, b)))
         stop *= 4
     raise Untraceable(f"{name}: no way through contrast leads from one point to the next; are both on the same artery?")
+
+
+def _along_border(image: Image, grid: Image, points: Array) -> bool:
+    """Whether a path comes within two voxels of the border of the search, where the image goes on beyond it."""
+    index = grid.to_index(points)
+    low, high = index < 2.0, index > np.array(grid.shape) - 3.0
+    near = (low | high).any(1)
+    if not near.any():
+        return False
+    beyond = image.to_index(grid.to_world(index[near] + 5.0 * (high[near].astype(float) - low[near])))
+    return bool(((beyond >= 0) & (beyond <= np.array(image.shape) - 1)).all(1).any())
 
 
 def descend(time: Array, start: Array, end: Array) -> Array:
