@@ -53,8 +53,9 @@ def roles(lines: Mapping[str, Array]) -> dict[str, str]:
             found[name] = role
     open_ = [name for name in lines if role_of(name) is None]
     right = [name for name in open_ if _goes_right(lines, name, found)]
-    _name_left(lines, [n for n in open_ if n not in right], found)
+    # The right side first: a posterior descending artery that leaves the right coronary artery is none of the left.
     _name_right(lines, right, found)
+    _name_left(lines, [n for n in open_ if n not in right], found)
     return found
 
 
@@ -124,9 +125,8 @@ def _name_left(lines: Mapping[str, Array], names: list[str], found: dict[str, st
         elif lad and (not lcx or along_lad > along_lcx):
             if _beside(lines[lad], lines[n], split[n]) @ _RIGHT < 0:
                 diagonals.append((split[n][1], n))
-        elif lcx and _posterior_descending(lines[lcx], lines[n], on_lcx):
-            if "PDA" not in found.values():
-                found[n] = "PDA"
+        elif lcx and "PDA" not in found.values() and _posterior_descending(lines[lcx], lines[n], on_lcx):
+            found[n] = "PDA"
         elif lcx:
             marginals.append((on_lcx[1], n))
     _number(diagonals, ("D1", "D2"), found)

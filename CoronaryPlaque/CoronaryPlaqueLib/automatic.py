@@ -19,7 +19,7 @@ from .segments import MAJOR_VESSELS, SEGMENTS
 _SPACING_MM = 0.4
 #: So many vessels are tried for the aorta; none further once a tree of this length has grown out of one.
 #: A shorter tree is none.
-_TRIED, _WHOLE_TREE_MM, _LEAST_TREE_MM = 4, 350.0, 80.0
+_TRIED, _WHOLE_TREE_MM, _LEAST_TREE_MM = 4, 700.0, 80.0
 _NO_TREE = (
     "Vessels with contrast were found, but no coronary tree opens into one: the ascending aorta with the coronary "
     "ostia is not in view, or the arteries hold no contrast. Set ostium and distal points instead (--seeds)."

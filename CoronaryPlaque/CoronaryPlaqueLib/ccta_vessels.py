@@ -15,7 +15,7 @@ from .plaque_composition import Composition
 from .reading import SMALLEST_MM, Readings, SegmentReading, Sight
 from .sections import polygon_area
 from .segments import SEGMENTS
-from .stenosis import reference
+from .stenosis import reference, smoothed
 
 NOT_FOLLOWED = "Not followed: no middle line leads through it."
 _SMALL = f"Narrower than {SMALLEST_MM:g} mm; not graded."
@@ -261,9 +261,10 @@ def with_borders(
     plaque = np.maximum(plaque, lumen)
     usable = plaque.max(1) > 0.15
     wall = plaque + normal_mm
-    lumen_area = np.where(usable, polygon_area(lumen), np.nan)
+    # As when borders are found in the image: no section stands alone.
+    diameter = smoothed(2 * np.sqrt(np.where(usable, polygon_area(lumen), np.nan) / np.pi))
+    lumen_area = np.pi * diameter**2 / 4
     wall_area = np.where(usable, polygon_area(wall), np.nan)
-    diameter = 2 * np.sqrt(lumen_area / np.pi)
     healthy = reference(course.distance, diameter, reference_mm)
     given = replace(
         course,

@@ -32,9 +32,9 @@ _BEYOND, _BEYOND_LAYER = 5, 1
 _DARKER_HU, _BRIGHTER_HU = 40.0, 90.0
 #: What a layer must gain to be believed, in units of the misfit: darker, brighter than blood.
 _DARK_PRICE, _BRIGHT_PRICE = 14.0, 24.0
-_ACROSS, _ALONG = 5.0, 5.0
+_ACROSS, _ALONG = 5.0, 2.0
 #: Averaging before the fit: sections, rays.
-_SMOOTH = (1.5, 1.0, 0)
+_SMOOTH = (0.8, 1.0, 0)
 _FAR = 1e4
 #: Darker by this much, added up in tenths of the half height, is a gap between two bright bodies.
 _GAP = 12.0
@@ -77,7 +77,7 @@ def find_lumen(
     # What is thin is round as far as can be seen.
     mean = ndimage.gaussian_filter1d(border.mean(1), 2.0, mode="nearest")
     fine = np.clip((mean - 0.4) / 0.5, 0, 1)[:, None]
-    border = np.maximum(fine * rounded(border, 4, 1.0) + (1 - fine) * rounded(border, 0, 1.0), 0.0)
+    border = np.maximum(fine * rounded(border, 4, 0.5) + (1 - fine) * rounded(border, 0, 0.5), 0.0)
     center, area = polygon_center(border, rays)
     seen = np.isfinite(rays.hu[:, :, :30]).mean((1, 2))
     return Lumen(border, seen, center, area)

@@ -111,12 +111,15 @@ def segment(vessels: Sequence[Vessel], name: str, at_mm: float) -> int:
     Numbers as in Leipsic J et al., J Cardiovasc Comput Tomogr 2014;8:342. Where the guideline's landmark cannot be told
     from a phantom, this holds instead: thirds of the right coronary artery from ostium to crux; the proximal anterior
     descending artery ends at the first diagonal (without one, after a quarter), the middle one half-way to the end; the
-    proximal circumflex ends at the first marginal (without one, after a third).
+    proximal circumflex ends at the first marginal (without one, after a third). A heart whose only diagonal is called
+    ``D2`` here has a first diagonal all the same, and so with ``M2``.
     """
     by_name = {v.name: v for v in vessels}
     vessel = by_name[name]
     from_right = vessel.site == "RCA"
-    fixed = {"LM": 5, "D1": 9, "D2": 10, "M1": 12, "M2": 14, "ramus": 17}
+    diagonals, marginals = ([n for n in pair if n in by_name] for pair in (("D1", "D2"), ("M1", "M2")))
+    fixed = {"LM": 5, "ramus": 17, **dict(zip(diagonals, (9, 10), strict=False)),
+             **dict(zip(marginals, (12, 14), strict=False))}  # fmt: skip
     if name in fixed:
         return fixed[name]
     if name == "PDA":
@@ -128,7 +131,7 @@ def segment(vessels: Sequence[Vessel], name: str, at_mm: float) -> int:
         share = (at_mm - vessel.ostium_mm) / max(length - vessel.ostium_mm, 1e-9)
         return 1 + min(int(3 * max(share, 0.0)), 2)
     if name == "LAD":
-        first = by_name["D1"].parent_mm if "D1" in by_name else length / 4
+        first = by_name[diagonals[0]].parent_mm if diagonals else length / 4
         return 6 if at_mm <= first else 7 if at_mm <= 0.5 * (first + length) else 8
-    first = by_name["M1"].parent_mm if "M1" in by_name else length / 3
+    first = by_name[marginals[0]].parent_mm if marginals else length / 3
     return 11 if at_mm <= first else 13
