@@ -15,11 +15,14 @@ from .centring import centred
 from .growing import Grown, grow
 from .labelling import Labelling, label_segments
 from .segments import MAJOR_VESSELS, SEGMENTS
+from .side_by_side import side_by_side
 
 _SPACING_MM = 0.4
 #: So many vessels are tried for the aorta; none further once a tree of this length has grown out of one.
 #: A shorter tree is none.
 _TRIED, _WHOLE_TREE_MM, _LEAST_TREE_MM = 4, 700.0, 80.0
+#: Trees that are grown at once; each holds about half a gigabyte.
+_AT_ONCE = 2
 _NO_TREE = (
     "Vessels with contrast were found, but no coronary tree opens into one: the ascending aorta with the coronary "
     "ostia is not in view, or the arteries hold no contrast. Set ostium and distal points instead (--seeds)."
@@ -104,23 +107,26 @@ def find_tree(image: Image, progress: Progress = silent) -> FoundTree:
 
 def _most_grown(image: Image, candidates: list[Aorta], noise: float, progress: Progress) -> tuple[Aorta, Grown]:
     """The vessel into which the longest tree opens: that is the aorta."""
-    best: tuple[float, Aorta, Grown] | None = None
-    for n, aorta in enumerate(candidates):
-        share = part(progress, n / len(candidates), (n + 1) / len(candidates))
-        grown = grow(image, aorta, noise, progress=share)
-        if best is None or grown.open_mm > best[0]:
-            best = (grown.open_mm, aorta, grown)
-        if grown.open_mm > _WHOLE_TREE_MM:
+    found: list[tuple[Aorta, Grown]] = []
+    for first in range(0, len(candidates), _AT_ONCE):
+        some = candidates[first : first + _AT_ONCE]
+        share = part(progress, first / len(candidates), (first + len(some)) / len(candidates))
+        grown = side_by_side(lambda aorta: grow(image, aorta, noise), some, share, lambda _: "Coronary tree")
+        found += zip(some, grown, strict=True)
+        if max(one.open_mm for one in grown) > _WHOLE_TREE_MM:
             break
-    assert best is not None
-    return best[1], best[2]
+    return max(found, key=lambda pair: pair[1].open_mm)
 
 
 def _centred(image: Image, grown: Grown, blood: float, noise: float, progress: Progress) -> list[Centreline]:
+    made = side_by_side(
+        lambda way: centred(image, way, blood, noise, _SPACING_MM),
+        grown.ways,
+        progress,
+        lambda _: "Middle of the lumen",
+    )
     lines = []
-    for n, (way, own_mm) in enumerate(zip(grown.ways, grown.own_mm, strict=True)):
-        progress(n / len(grown.ways), "Middle of the lumen")
-        points, radius, level = centred(image, way, blood, noise, _SPACING_MM)
+    for (points, radius, level), own_mm in zip(made, grown.own_mm, strict=True):
         end = _end(radius)
         own = slice(max(0, len(points) - round(own_mm / _SPACING_MM)), end)
         seen = np.isfinite(radius[own])

@@ -36,6 +36,7 @@ from .plaque_burden import PlaqueBurden, plaque_burden
 from .seeds import VesselSeeds, read_seeds
 from .segments import MAJOR_VESSELS, Dominance, segments_of
 from .side_branches import without_branches
+from .side_by_side import side_by_side
 
 HEADLINE = (
     "cad_rads",
@@ -264,18 +265,21 @@ def _measured(
     result: Result,
 ) -> dict[str, VesselCourse]:
     how = CourseParameters(lumen_adaptive=parameters.lumen_adaptive)
-    made: dict[str, VesselCourse] = {}
-    for n, (name, line) in enumerate(lines.items()):
-        progress(n / len(lines), f"{name}: lumen and wall")
+
+    def measured(name: str) -> VesselCourse:
+        line = lines[name]
         known = bool(np.isfinite(line.lumen_hu).all())
         course = measure_vessel(
             image, line.points, name, how, lumen_hu=line.lumen_hu if known else None, noise_hu=line.noise_hu
         )
-        course = _from_labels(image, course, labels, how) if labels is not None else without_branches(image, course)
+        return _from_labels(image, course, labels, how) if labels is not None else without_branches(image, course)
+
+    courses = side_by_side(measured, lines, progress, lambda name: f"{name}: lumen and wall")
+    made = dict(zip(lines, courses, strict=True))
+    for name, course in made.items():
         for stretch in course.unusable:
             where = f"{name}, {stretch.start_mm:.0f} to {stretch.end_mm:.0f} mm from its ostium"
             result.warnings.append(f"{where}: {stretch.reason.rstrip('.')}; segments there are not read.")
-        made[name] = course
     return with_partings(image, made, how)
 
 

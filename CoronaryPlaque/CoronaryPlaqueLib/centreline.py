@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from CardioPrecisionLib.analysis import Progress, part, silent
+from CardioPrecisionLib.analysis import Progress, silent
 from CardioPrecisionLib.image import Array, Image
 from CardioPrecisionLib.polyline import arc_length, stretches
 from scipy import ndimage
@@ -20,6 +20,7 @@ from scipy import ndimage
 from .centring import centred
 from .sections import sample
 from .seeds import VesselSeeds
+from .side_by_side import side_by_side
 from .vesselness import Field, field, thick, working_grid
 
 #: Below this the blood at an ostium holds no contrast that an artery could be followed by.
@@ -129,14 +130,22 @@ def trace_all(
     reasons : dict of str to str
         For every vessel without a line, why.
     """
+    seeds = list(seeds)
+
+    def followed(one: VesselSeeds) -> Centreline | str:
+        try:
+            return trace(image, one, parameters)
+        except Untraceable as error:
+            return str(error)
+
+    made = side_by_side(followed, seeds, progress, lambda one: f"{one.vessel}: middle line")
     lines: dict[str, Centreline] = {}
     reasons: dict[str, str] = {}
-    seeds = list(seeds)
-    for n, one in enumerate(seeds):
-        try:
-            lines[one.vessel] = trace(image, one, parameters, part(progress, n / len(seeds), (n + 1) / len(seeds)))
-        except Untraceable as error:
-            reasons[one.vessel] = str(error)
+    for one, found in zip(seeds, made, strict=True):
+        if isinstance(found, str):
+            reasons[one.vessel] = found
+        else:
+            lines[one.vessel] = found
     return lines, reasons
 
 

@@ -60,24 +60,33 @@ def cast(
     radius = np.arange(0.0, reach_mm + 1e-6, RAY_STEP_MM)
     hu = np.empty((len(points), ANGLES, len(radius)), np.float32)
     rays = Rays(points, first, second, radius, hu, float(np.prod(image.spacing) ** (1 / 3)), order)
-    directions = rays.directions()
+    # Places on a ray are evenly spaced as voxel indices, too.
+    matrix = np.linalg.inv(image.affine[:3, :3])
+    begin, step = image.to_index(points), rays.directions() @ matrix.T
     for a in range(0, len(points), _CHUNK):
         here = slice(a, a + _CHUNK)
-        world = points[here, None, None] + radius[:, None] * directions[here, :, None]
-        rays.hu[here] = sample(image, world.reshape(-1, 3), order).reshape(world.shape[:3])
+        index = np.stack([begin[here, c, None, None] + radius * step[here, :, c, None] for c in range(3)])
+        rays.hu[here] = _at(image, index.reshape(3, -1), order).reshape(index.shape[1:])
     return rays
 
 
 def sample(image: Image, world: Array, order: int = 3) -> Array:
     """HU at RAS points ``(n, 3)``, float32; NaN outside of the scan. Only the part that they need is looked at."""
-    index = image.to_index(world)
-    outside = ((index < -0.5) | (index > np.array(image.shape) - 0.5)).any(1)
+    return _at(image, image.to_index(world).T, order)
+
+
+def _at(image: Image, index: Array, order: int) -> Array:
+    """HU at voxel indices ``(3, n)``."""
+    outside = np.zeros(index.shape[1], bool)
+    for place, count in zip(index, image.shape, strict=True):
+        outside |= (place < -0.5) | (place > count - 0.5)
     if outside.all():
-        return np.full(len(world), np.nan, np.float32)
-    low = np.maximum(np.floor(index[~outside].min(0)).astype(int) - 8, 0)
-    high = np.minimum(np.ceil(index[~outside].max(0)).astype(int) + 9, image.shape)
+        return np.full(index.shape[1], np.nan, np.float32)
+    inner = index[:, ~outside] if outside.any() else index
+    low = np.maximum(np.floor(inner.min(1)).astype(int) - 8, 0)
+    high = np.minimum(np.ceil(inner.max(1)).astype(int) + 9, image.shape)
     part = image.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32)
-    out = ndimage.map_coordinates(part, (index - low).T, order=order, mode="nearest", output=np.float32)
+    out = ndimage.map_coordinates(part, index - low[:, None], order=order, mode="nearest", output=np.float32)
     out[outside] = np.nan
     return np.asarray(out)
 

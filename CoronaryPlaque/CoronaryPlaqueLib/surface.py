@@ -36,10 +36,12 @@ def smooth_surface(cost: Array, across: float, along: float) -> Array:
                 carried = cost[:, a] + _handed_on(carried, across)
                 if turn:
                     total[:, a] += carried
-        carried = np.zeros_like(cost[0])
-        for s in range(n)[::way]:
-            carried = cost[s] + _handed_on(carried, along)
-            total[s] += carried
+    # Both ways at once: the arrays are small.
+    both = np.zeros_like(cost[:1], shape=(2, *cost.shape[1:]))
+    for s in range(n):
+        both = cost[[s, n - 1 - s]] + _handed_on(both, along)
+        total[s] += both[0]
+        total[n - 1 - s] += both[1]
     return _lowest(total)
 
 
