@@ -247,8 +247,6 @@ def write_run(
     dict
         The content of ``measurements.json``, which depends on input and parameters only: on no time, path or machine.
     """
-    from .report import render
-
     started = time.perf_counter()
     content = document(record.analysis, patient, result.measurements, result.warnings)
     measured: dict[str, Any] = run_record.json_able(content)
@@ -256,6 +254,27 @@ def write_run(
     _write_json(folder / "measurements.json", measured)
     with open(folder / "measurements.csv", "w", encoding="utf-8", newline="") as file:
         write_csv(result.measurements, file)
+    record.seconds["write"] = round(time.perf_counter() - started, 3)
+    write_page(folder, title, result, patient, record, frame_ms=frame_ms)
+    return measured
+
+
+def write_page(
+    folder: Path,
+    title: str,
+    result: Result,
+    patient: Patient,
+    record: run_record.RunRecord,
+    *,
+    frame_ms: float | None = None,
+) -> None:
+    """Write what a run gives besides measurements: tables, documents, labels, ``report.html`` and, last, ``run.json``.
+
+    Parameters as of `write_run`.
+    """
+    from .report import render
+
+    started = time.perf_counter()
     for table in result.tables:
         _write_table(folder / f"{table.name}.csv", table)
     for name, extra in result.documents.items():
@@ -265,12 +284,11 @@ def write_run(
     facts = result.record
     page = render(title, result, patient, record.to_json(facts, result.warnings, {}))
     (folder / "report.html").write_text(page, encoding="utf-8")
-    record.seconds["write"] = round(time.perf_counter() - started, 3)
+    record.seconds["write"] = round(record.seconds.get("write", 0.0) + time.perf_counter() - started, 3)
     outputs = {name: run_record.file_sha256(folder / name) for name in _names(folder)}
     finished = record.to_json(facts, result.warnings, outputs)
     run_record.validate(finished)
     _write_json(folder / RECORD, finished)
-    return measured
 
 
 def _names(folder: Path) -> Iterable[str]:

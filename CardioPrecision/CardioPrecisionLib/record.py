@@ -35,6 +35,10 @@ _PACKAGES = (
     "matplotlib",
     "jinja2",
     "slicer-core",
+    "scikit-learn",
+    "lifelines",
+    "safetensors",
+    "skops",
 )
 
 

@@ -205,3 +205,12 @@ def test_examined_after_the_outcome():
     classes = replace(binary_cohort(), times={"outcome": np.full(200, 5.0), "measured:imaging": np.arange(200.0)})
     with pytest.raises(LeakageError, match="in 195 rows"):
         check_times(classes)
+
+
+def test_words_that_tell_nothing_are_no_leak():
+    """Two words whose shares of events are nearly alike: a share without the row itself would tell events apart."""
+    cohort = binary_cohort(200, 1)
+    word = np.zeros(200)
+    for k in (0, 1):
+        word[np.flatnonzero(cohort.outcome.y == k)[::2]] = 1
+    check_columns(with_column(cohort, word, kind="choice", choices=("female", "male")))

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import Cancelled, CardioPrecisionError, InputError
-from . import registry
+from . import fusion, registry
 from .console import fail, show_outcome, show_table, show_warnings, shown_progress
 from .options import COMMON, analysis_function
 from .streams import own_streams
@@ -45,6 +45,8 @@ app = typer.Typer(
 )
 models = typer.Typer(help="The models (MONAI bundles) that are here.", rich_markup_mode=None)
 app.add_typer(models, name="models")
+if any(entry.package == "FusionRiskLib" for entry in registry.entries()):
+    app.add_typer(fusion.app, name="fusion")
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show library messages and tracebacks.")]
 

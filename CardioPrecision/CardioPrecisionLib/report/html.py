@@ -188,6 +188,7 @@ def render(analysis_title: str, result: Result, patient: Patient, record: Mappin
             facts=facts_of(record),
             stages=stages,
             total=total,
-            assessable=result.measurements.assessable,
+            # A run that asks for no measurement has not failed to measure one.
+            assessable=result.measurements.assessable or (bool(result.sections) and not len(result.measurements)),
         )
     )

@@ -14,6 +14,7 @@ from CardioPrecisionLib.record import json_able
 from .cohort import Array, Cohort, Outcome, check_trainable
 from .conformal import SurvivalBound, cross_sets
 from .folds import Fold, inner_folds, outer_folds
+from .kept import Kept
 from .leakage import check_all, check_fitted
 from .metrics.bootstrap import Estimate, bootstrap
 from .metrics.calibration import CalibrationBin, calibration_curve, calibration_in_the_large, calibration_slope, ece
@@ -145,6 +146,7 @@ def evaluate(
     level: float | None = 0.9,
     resamples: int = 1000,
     progress: Progress = silent,
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Judge models by nested cross-validation.
 
@@ -162,6 +164,8 @@ def evaluate(
         Of the bootstrap.
     progress : callable
         Told after every fit; may raise `Cancelled`.
+    kept : Kept, optional
+        Finished fits of a run that was stopped; what is done is put there.
 
     Returns
     -------
@@ -188,11 +192,19 @@ def evaluate(
         for j, (name, config) in enumerate(models.items()):
             start, end = ((i + k / len(models)) / len(made) * 0.9 for k in (j, j + 1))
             stage = part(progress, start, end)
-            model = fit_model(cohort.take(fold.train), config, seed, stage)
-            check_fitted(model.parts, cohort, fold.train)
-            tables[name].add(fold, predict(model, cohort.take(fold.test)), model.setting)
+            done = kept.get(i, name) if kept is not None else None
+            if done is None:
+                model = fit_model(cohort.take(fold.train), config, seed, stage)
+                check_fitted(model.parts, cohort, fold.train)
+                done = {"found": tables[name].of(predict(model, cohort.take(fold.test)))}
+                if covered is not None and name == first:
+                    done |= covered.of(fold, config, model.setting, seed, stage)
+                done["setting"] = model.setting
+                if kept is not None:
+                    kept.put(i, name, done)
+            tables[name].add(fold, done)
             if covered is not None and name == first:
-                covered.add(fold, config, model.setting, seed, stage)
+                covered.add(fold, done)
     ending = part(progress, 0.9, 1.0)
     clinical = next((n for n, c in models.items() if c.modalities == (CLINICAL,)), None)
     estimates = bootstrap(
@@ -284,10 +296,12 @@ class _Predicted:
         self.tables = np.full((repeats, *shape), np.nan)
         self.settings: list[Any] = []
 
-    def add(self, fold: Fold, predicted: Prediction, setting: Any) -> None:
-        found = predicted.p if self._horizon is None else predicted.risk(self._horizon)
-        self.tables[fold.repeat, fold.test] = found
-        self.settings.append(setting)
+    def of(self, predicted: Prediction) -> Array:
+        return predicted.p if self._horizon is None else predicted.risk(self._horizon)
+
+    def add(self, fold: Fold, done: Mapping[str, Any]) -> None:
+        self.tables[fold.repeat, fold.test] = done["found"]
+        self.settings.append(done["setting"])
 
     def spread(self, outcome: Outcome) -> dict[str, float]:
         if len(self.tables) < 2:
@@ -321,7 +335,11 @@ class _Covered:
         self.held = np.zeros((repeats, len(cohort)))
         self.size = np.zeros((repeats, len(cohort)))
 
-    def add(self, fold: Fold, config: ModelConfig, setting: Any, seed: int, progress: Progress) -> None:
+    def add(self, fold: Fold, done: Mapping[str, Any]) -> None:
+        self.held[fold.repeat, fold.test] = done["held"]
+        self.size[fold.repeat, fold.test] = done["size"]
+
+    def of(self, fold: Fold, config: ModelConfig, setting: Any, seed: int, progress: Progress) -> dict[str, Any]:
         """Models of inner folds, with the setting of the outer one, say how strange the training rows are and predict
         the test rows."""
         cohort, outcome = self.cohort, self.cohort.target
@@ -339,13 +357,10 @@ class _Covered:
             curves = np.vstack([p.survival_at(grid) for p in own])
             bound = SurvivalBound.fit(known.t, known.e, grid, curves, self.level)
             size = bound.bound(grid, np.mean([p.survival_at(grid) for p in new], axis=0))
-            self.size[fold.repeat, fold.test] = size
-            self.held[fold.repeat, fold.test] = outcome.t[fold.test] >= size
-        else:
-            p_new = np.stack([p.p for p in new])
-            sets = cross_sets(np.vstack([p.p for p in own]), known.y, np.concatenate(fold_of), p_new, self.level)
-            self.size[fold.repeat, fold.test] = sets.sum(axis=1)
-            self.held[fold.repeat, fold.test] = sets[np.arange(len(sets)), outcome.y[fold.test]]
+            return {"held": outcome.t[fold.test] >= size, "size": size}
+        p_new = np.stack([p.p for p in new])
+        sets = cross_sets(np.vstack([p.p for p in own]), known.y, np.concatenate(fold_of), p_new, self.level)
+        return {"held": sets[np.arange(len(sets)), outcome.y[fold.test]], "size": sets.sum(axis=1)}
 
     def statistic(self, rows: Array) -> float:
         outcome = self.cohort.target

@@ -94,14 +94,22 @@ def _named_after_outcome(column: Column, cohort: Cohort) -> str:
 
 
 def _scores(column: Column, values: Array, event: Array) -> Array:
-    """A column as one number per row: for words the share of events among the others who have the same word."""
+    """A column as one number per row: for words the share of events among rows of the other half with the same word.
+
+    Not of all other rows: leaving out the row itself gives those with an event a smaller share than their neighbours
+    without, which would tell them apart by itself.
+    """
     if column.kind != "choice":
         return values
-    code = np.where(np.isnan(values), len(column.choices), values).astype(np.int64)
-    count = np.bincount(code, minlength=len(column.choices) + 1)[code]
-    events = np.bincount(code, weights=event, minlength=len(column.choices) + 1)[code]
-    share = (events - event) / np.maximum(count - 1, 1)
-    return np.asarray(np.where(np.isnan(values) | (count < 2), np.nan, share))
+    codes = len(column.choices)
+    code = np.where(np.isnan(values), codes, values).astype(np.int64)
+    half = np.random.default_rng(0).permutation(len(values)) % 2 == 0
+    share = np.full(len(values), np.nan)
+    for own, other in ((half, ~half), (~half, half)):
+        count = np.bincount(code[other], minlength=codes + 1)
+        events = np.bincount(code[other], weights=event[other], minlength=codes + 1)
+        share[own] = np.where(count > 0, events / np.maximum(count, 1), np.nan)[code[own]]
+    return np.where(np.isnan(values), np.nan, share)
 
 
 def _either_way(event: Array, values: Array) -> float:

@@ -127,7 +127,7 @@ class OutOfDistribution:
             beyond = side * (value - edge) > _BEYOND * side * (edge - self.middle[j])
             range_ = f"{self.low[j]:.4g} to {self.high[j]:.4g} in training"
             (far if beyond else unusual).append(
-                f"{column.name} {value:.4g} lies {'far ' if beyond else ''}outside ({range_})"
+                f"{column.name} {value:.7g} lies {'far ' if beyond else ''}outside ({range_})"
             )
         if distance > self.cuts[1]:
             far.append("the values together are unlike those of any training patient")

@@ -56,6 +56,8 @@ def save_model(
     cohort: Cohort,
     evaluation: Mapping[str, Any] | None = None,
     members: Sequence[Model] = (),
+    conformal: Mapping[str, Any] | None = None,
+    table: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model that was fitted on `cohort`.
 
@@ -71,6 +73,10 @@ def save_model(
         `evaluate.Evaluation.to_json`.
     members : sequence of models
         `uncertainty.bootstrap_members` of the model.
+    conformal : mapping or None
+        `calibration.calibrate` of the model.
+    table : mapping or None
+        The schema of the table that it was trained on, so that new rows are read alike.
 
     Raises
     ------
@@ -93,6 +99,8 @@ def save_model(
             "members": [_describe(member, f"m{k}.", arrays, work) for k, member in enumerate(members)],
             "training": _training(model, cohort),
             "evaluation": evaluation,
+            "conformal": conformal,
+            "table": table,
             "use": _USE + _GRAPH_USE * isinstance(model, GraphModel),
         }
         guard = OutOfDistribution.fit(align(cohort, model.columns), model.columns)

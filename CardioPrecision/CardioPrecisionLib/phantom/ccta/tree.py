@@ -117,9 +117,10 @@ def segment(vessels: Sequence[Vessel], name: str, at_mm: float) -> int:
     by_name = {v.name: v for v in vessels}
     vessel = by_name[name]
     from_right = vessel.site == "RCA"
-    diagonals, marginals = ([n for n in pair if n in by_name] for pair in (("D1", "D2"), ("M1", "M2")))
-    fixed = {"LM": 5, "ramus": 17, **dict(zip(diagonals, (9, 10), strict=False)),
-             **dict(zip(marginals, (12, 14), strict=False))}  # fmt: skip
+    diagonals: list[str] = [n for n in ("D1", "D2") if n in by_name]
+    marginals: list[str] = [n for n in ("M1", "M2") if n in by_name]
+    numbered = (*zip(diagonals, (9, 10), strict=False), *zip(marginals, (12, 14), strict=False))
+    fixed: dict[str, int] = {"LM": 5, "ramus": 17, **dict(numbered)}
     if name in fixed:
         return fixed[name]
     if name == "PDA":

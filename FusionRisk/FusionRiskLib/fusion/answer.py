@@ -1,0 +1,184 @@
+"""What a kept model says of new patients: probability with model uncertainty, set or bound, likeness, contributions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from CardioPrecisionLib.errors import InputError
+from CardioPrecisionLib.measurement import Measurement
+
+from ..clinical.record import Record
+from .calibration import bound_of, sets_of
+from .cohort import Array, Column
+from .contributions import Contributions, contributions, without_each
+from .modalities import clinical_field
+from .model_config import Target
+from .models import Model
+from .out_of_distribution import Judgement, Likeness
+from .prediction import Interval, Prediction
+from .store import load_guard, load_members, load_model
+from .uncertainty import model_interval
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Of some rows.
+
+    Attributes
+    ----------
+    target : Target
+    columns : tuple of Column
+        Of the model.
+    values : numpy.ndarray
+        ``(rows, columns)``, NaN where unknown.
+    said : numpy.ndarray
+        ``(rows, classes)`` probability; of survival ``(rows, 1)`` risk by the horizon. NaN where refused.
+    interval : Interval or None
+        Model uncertainty; None where the model has no refitted members.
+    sets : numpy.ndarray or None
+        ``(rows, classes)`` bool.
+    bound : numpy.ndarray or None
+        ``(rows,)`` of survival, in the unit of the target's time.
+    level : float or None
+        Of sets or bound.
+    likeness : list of Judgement
+    contributions : Contributions
+        By column.
+    without : mapping
+        Modality -> ``(rows, classes)`` or ``(rows, 1)``; empty where the model has one modality.
+    """
+
+    target: Target
+    columns: tuple[Column, ...]
+    values: Array
+    said: Array
+    interval: Interval | None
+    sets: Array | None
+    bound: Array | None
+    level: float | None
+    likeness: list[Judgement]
+    contributions: Contributions
+    without: Mapping[str, Array]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `said` has columns for."""
+        if self.target.kind == "survival":
+            return (f"risk by {self.target.horizon:g} {self.target.time_unit}",)
+        return self.target.classes
+
+    @property
+    def refused(self) -> Array:
+        """``(rows,)`` bool."""
+        return np.array([one.likeness is Likeness.REFUSED for one in self.likeness], dtype=bool)
+
+
+class KeptModel:
+    """A model folder, read once.
+
+    Raises
+    ------
+    InputError
+        As of `store.load_model`.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.model, self.card = load_model(path)
+        self.members = load_members(path)
+        self.guard = load_guard(path)
+
+    def answer(self, values: Array) -> Answers:
+        """Answers for ``(rows, columns)`` in the order of the model's columns, NaN where unknown."""
+        model: Model = self.model
+        target = model.target
+        predicted = model.predict(values)
+        interval = model_interval(model, values, self.members) if self.members or model.config.kind == "joint" else None
+        likeness = self.guard.judge(values)
+        said = _said(predicted, target)
+        modalities = {column.modality for column in model.columns}
+        without = (
+            {name: _said(p, target) for name, p in without_each(model, values).items()} if len(modalities) > 1 else {}
+        )
+        conformal = self.card.get("conformal")
+        survival = target.kind == "survival"
+        refused = np.array([one.likeness is Likeness.REFUSED for one in likeness], dtype=bool)
+        for table in (said, *without.values()):
+            table[refused] = np.nan
+        return Answers(
+            target=target,
+            columns=model.columns,
+            values=values,
+            said=said,
+            interval=interval,
+            sets=sets_of(conformal, predicted) if conformal and not survival else None,
+            bound=bound_of(conformal, predicted) if conformal and survival else None,
+            level=float(conformal["level"]) if conformal else None,
+            likeness=likeness,
+            contributions=contributions(model, values),
+            without=without,
+        )
+
+
+def _said(predicted: Prediction, target: Target) -> Array:
+    if target.kind == "survival":
+        assert target.horizon is not None
+        return predicted.risk(target.horizon)[:, None].copy()
+    return predicted.p.copy()
+
+
+def values_of_patient(
+    model: Model, record: Record, measured: Sequence[Iterable[Measurement]]
+) -> tuple[Array, list[str]]:
+    """One patient's values for a model, from a clinical record and the measurements of other runs.
+
+    Parameters
+    ----------
+    model : model
+    record : Record
+    measured : sequence of iterables of Measurement
+        Runs; a value that two of them measured is taken from the first.
+
+    Returns
+    -------
+    values : numpy.ndarray
+        ``(1, columns)``.
+    missing : list of str
+        Columns without a value.
+
+    Raises
+    ------
+    InputError
+        Nothing of a modality that the model needs is there.
+    """
+    found = {}
+    for run in measured:
+        for row in run:
+            name = f"{row.name}@{row.site}" if row.site else row.name
+            if row.state.has_value and name not in found:
+                found[name] = row.value
+    values = np.full((1, len(model.columns)), np.nan)
+    for j, column in enumerate(model.columns):
+        name = column.name.removesuffix("_change")
+        if name != column.name:
+            raise InputError(f"{column.name} is a change between visits; give a table with visits instead.")
+        entered = record.value(name) if clinical_field(name) else None
+        value = entered if entered is not None else found.get(name)
+        if value is None:
+            continue
+        if column.kind == "choice":
+            values[0, j] = column.choices.index(str(value)) if str(value) in column.choices else np.nan
+        else:
+            values[0, j] = float(value)
+    known = {column.modality for j, column in enumerate(model.columns) if np.isfinite(values[0, j])}
+    lacking = [m for m in dict.fromkeys(c.modality for c in model.columns) if m not in known]
+    if lacking and not set(lacking) <= set(model.may_lack):
+        raise InputError(
+            f"The model needs {', '.join(m for m in lacking if m not in model.may_lack)}, of which no value was given."
+        )
+    if not known:
+        raise InputError("None of the model's columns was given.")
+    return values, [c.name for j, c in enumerate(model.columns) if not np.isfinite(values[0, j])]

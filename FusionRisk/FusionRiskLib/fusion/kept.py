@@ -1,0 +1,85 @@
+"""Finished fits of a judging that was stopped, so that it goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from CardioPrecisionLib import __version__
+from CardioPrecisionLib.record import json_able
+
+from .cohort import Cohort
+
+
+def key_of(cohort: Cohort, **asked: Any) -> str:
+    """Names a judging: the same cohort, models and folds, by the same version, have the same."""
+    digest = hashlib.sha256()
+    outcome = cohort.target
+    facts = {
+        "version": __version__,
+        "columns": [asdict(column) for column in cohort.columns],
+        "outcome": [outcome.kind, outcome.classes, outcome.horizon],
+        "asked": asked,
+    }
+    digest.update(json.dumps(json_able(facts), sort_keys=True).encode())
+    truth = (outcome.t, outcome.e) if outcome.kind == "survival" else (outcome.y,)
+    for array in (cohort.values, cohort.patient, cohort.site, *truth):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:24]
+
+
+class Kept:
+    """A folder of finished fits.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first fit is put there. What it holds of another `key` is thrown away.
+    key : str
+        Of `key_of`.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.folder, self._own = folder, folder / key
+
+    def _file(self, fold: int, name: str) -> Path:
+        return self._own / f"{fold}-{hashlib.sha256(name.encode()).hexdigest()[:12]}.npz"
+
+    @property
+    def count(self) -> int:
+        """Fits that are there."""
+        return len(list(self._own.glob("*.npz"))) if self._own.is_dir() else 0
+
+    def get(self, fold: int, name: str) -> dict[str, Any] | None:
+        """What a fit found, or None; a damaged file is as good as none."""
+        try:
+            with np.load(self._file(fold, name), allow_pickle=False) as stored:
+                done: dict[str, Any] = {key: stored[key] for key in stored.files}
+            done["setting"] = json.loads(str(done["setting"]))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+        return done
+
+    def put(self, fold: int, name: str, done: Mapping[str, Any]) -> None:
+        """Keep what a fit found, all of it or nothing; a full disk is no reason to stop."""
+        file = self._file(fold, name)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
+        try:
+            self._own.mkdir(parents=True, exist_ok=True)
+            np.savez(temporary, **{**done, "setting": json.dumps(json_able(done["setting"]))})
+            temporary.replace(file)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Throw all of it away, older judgings too."""
+        shutil.rmtree(self.folder, ignore_errors=True)
