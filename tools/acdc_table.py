@@ -31,8 +31,9 @@ modalities:
   wall_thickness: [{walls}]
 accept: {{{accepted}}}
 """
-#: Thickness is part of how hypertrophic cardiomyopathy is defined: that it tells it is no leak.
+#: That a measurement tells the disease which it defines is no leak.
 _ACCEPT = "thickness is what defines hypertrophic cardiomyopathy"
+_ACCEPT_RATIO = "the size of the right ventricle is what defines its disease"
 #: What the five diagnoses are told by, as ratios: numerator, denominator.
 _RATIOS = {
     "rv_lv_edv_ratio": ("rv_edv", "lv_edv"),
@@ -92,7 +93,10 @@ def main() -> None:
     said = {
         "volumes": ", ".join(volumes),
         "walls": ", ".join(walls),
-        "accepted": ", ".join(f"{name}: {_ACCEPT}" for name in walls),
+        "accepted": ", ".join(
+            [f"{name}: {_ACCEPT}" for name in walls]
+            + [f"{name}: {_ACCEPT_RATIO}" for name in volumes if name.startswith("rv_lv_")]
+        ),
     }
     asked.output.with_suffix(".yaml").write_text(SCHEMA.format(**said), encoding="utf-8")
     print(f"Written: {asked.output}, {len(rows)} patients, {len(names) - 4} measurements")

@@ -125,10 +125,11 @@ def add_record(scene: Any, record: Record, name: str = "Clinical record") -> Any
 def set_record(node: Any, record: Record) -> None:
     """Write a record into a text node; what the node held before is replaced."""
     node.SetAttribute(RECORD_ATTRIBUTE, "1")
-    _set_text(node, json.dumps(record.to_json(), indent=1, ensure_ascii=False))
+    set_text(node, json.dumps(record.to_json(), indent=1, ensure_ascii=False))
 
 
-def _set_text(node: Any, text: str) -> None:
+def set_text(node: Any, text: str) -> None:
+    """Give a text node its text."""
     node.SetText(text, vtk.VTK_ENCODING_UTF_8)
 
 
@@ -145,11 +146,12 @@ def record_from_node(node: Any) -> Record:
     InputError
         It is no text node, or no record; the message says which field.
     """
-    with tempfile.TemporaryDirectory(prefix="cardioprecision-") as private, _named(private, node):
-        return read_record(_write_record(node, Path(private)))
+    with tempfile.TemporaryDirectory(prefix="cardioprecision-") as private, named(private, node):
+        return read_record(write_record(node, Path(private)))
 
 
-def _write_record(node: Any, folder: Path) -> Path:
+def write_record(node: Any, folder: Path) -> Path:
+    """The record of a text node as ``clinical.json``."""
     if node is None:
         raise InputError("No clinical record was chosen; choose the text node that holds it.")
     if not node.IsA("vtkMRMLTextNode"):
@@ -165,7 +167,7 @@ def _write_record(node: Any, folder: Path) -> Path:
 
 
 @contextmanager
-def _named(folder: str | Path, node: Any) -> Iterator[None]:
+def named(folder: str | Path, node: Any) -> Iterator[None]:
     """Messages about the private copy of a record name the node instead."""
     try:
         yield
@@ -184,7 +186,7 @@ def _export(
     scene: Any, record_node: Any, measurement_nodes: Iterable[Any] | None, folder: Path
 ) -> tuple[Path, list[Path]]:
     """The record and the measurement tables as files."""
-    clinical = _write_record(record_node, folder)
+    clinical = write_record(record_node, folder)
     chosen = measurement_tables(scene) if measurement_nodes is None else list(measurement_nodes)
     for node in (record_node, *chosen):
         if node.GetScene() is not scene:
@@ -231,7 +233,7 @@ def run_on_nodes(
     with tempfile.TemporaryDirectory(prefix="cardioprecision-") as private:
         folder = Path(private)
         clinical, measured = _export(scene, record_node, measurement_nodes, folder)
-        with _named(folder, record_node):
+        with named(folder, record_node):
             found = assess(read_record(clinical), measured, scores=scores, progress=progress)
         found.write(folder / "run", figures=figures)
         progress(1.0, "Done")
@@ -289,7 +291,7 @@ def run_in_child(
     except InputError as error:
         if record_node is None:
             raise
-        with _named(private, record_node):
+        with named(private, record_node):
             raise error from None
 
 
@@ -340,7 +342,7 @@ def _add(batch: SceneBatch, made: SceneResult, record_node: Any, page: str) -> N
         made.risk_table = tables.table_to_node(batch, risks)
         made.chart = _bars(batch, made.risk_table, risks)
     made.report = batch.add("vtkMRMLTextNode", "Risk report")
-    _set_text(made.report, page)
+    set_text(made.report, page)
     for node in (made.measurement_table, made.plan_table, made.values_table, made.risk_table, made.chart, made.report):
         if node is not None:
             batch.place(node, made.folder)
