@@ -38,6 +38,7 @@ from .metrics.survival import (
 from .modalities import CLINICAL
 from .models import ModelConfig, fit_model, predict
 from .prediction import Prediction
+from .subgroups import Subgroup, audit
 
 SCHEMA = "cardioprecision/fusion-evaluation/1"
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
@@ -110,6 +111,8 @@ class Evaluation:
         Patients, events, sites, modalities.
     folds, repeats, seed, by : as asked for
     warnings : list of str
+    subgroups : list of Subgroup
+        How good the first model is in each of them.
     """
 
     models: Mapping[str, ModelReport]
@@ -121,6 +124,7 @@ class Evaluation:
     seed: int
     by: str
     warnings: list[str] = field(default_factory=list)
+    subgroups: list[Subgroup] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {"schema": SCHEMA, **json_able(self)}
@@ -233,6 +237,7 @@ def evaluate(
         seed=seed,
         by=by,
         warnings=warnings,
+        subgroups=audit(cohort, tables[first].tables.mean(axis=0), min(resamples, 300), seed),
     )
 
 

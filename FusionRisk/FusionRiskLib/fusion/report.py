@@ -69,6 +69,8 @@ def evaluation_result(found: Evaluation) -> Result:
             first=first.capitalize(),
             how=how,
             lines=_lines(found, first),
+            groups=_groups(found),
+            group_metrics=_GROUP_METRICS[str(found.cohort["outcome"])],
         )
     )
     columns: dict[str, list[Any]] = {"model": [], "metric": [], "value": [], "low": [], "high": [], "sd": []}
@@ -95,6 +97,30 @@ def evaluation_result(found: Evaluation) -> Result:
         documents={"evaluation": found.to_json()},
         record={"seeds": {"folds": found.seed}},
     )
+
+
+#: What the two numbers of a subgroup are, by kind of outcome.
+_GROUP_METRICS = {
+    "binary": ("AUC", "Observed minus predicted"),
+    "multiclass": ("Accuracy", ""),
+    "survival": ("Concordance (IPCW)", "Observed / expected"),
+}
+
+
+def _groups(found: Evaluation) -> list[dict[str, Any]]:
+    """Rows of the table of subgroups."""
+    signed = found.cohort["outcome"] == "binary"
+    return [
+        {
+            "by": one.by,
+            "name": one.name,
+            "patients": one.patients,
+            "events": "" if one.events is None else one.events,
+            "cells": [_cell(one.discrimination), *([_cell(one.calibration, signed)] if one.calibration else [])],
+            "reason": one.reason or "",
+        }
+        for one in found.subgroups
+    ]
 
 
 def _lines(found: Evaluation, first: str) -> list[str]:
