@@ -111,7 +111,9 @@ def _most_grown(image: Image, candidates: list[Aorta], noise: float, progress: P
     for first in range(0, len(candidates), _AT_ONCE):
         some = candidates[first : first + _AT_ONCE]
         share = part(progress, first / len(candidates), (first + len(some)) / len(candidates))
-        grown = side_by_side(lambda aorta: grow(image, aorta, noise), some, share, lambda _: "Coronary tree")
+        grown = side_by_side(
+            lambda aorta, told: grow(image, aorta, noise, progress=told), some, share, lambda _: "Coronary tree"
+        )
         found += zip(some, grown, strict=True)
         if max(one.open_mm for one in grown) > _WHOLE_TREE_MM:
             break
@@ -120,7 +122,7 @@ def _most_grown(image: Image, candidates: list[Aorta], noise: float, progress: P
 
 def _centred(image: Image, grown: Grown, blood: float, noise: float, progress: Progress) -> list[Centreline]:
     made = side_by_side(
-        lambda way: centred(image, way, blood, noise, _SPACING_MM),
+        lambda way, _: centred(image, way, blood, noise, _SPACING_MM),
         grown.ways,
         progress,
         lambda _: "Middle of the lumen",

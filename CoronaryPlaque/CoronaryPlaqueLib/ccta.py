@@ -266,7 +266,7 @@ def _measured(
 ) -> dict[str, VesselCourse]:
     how = CourseParameters(lumen_adaptive=parameters.lumen_adaptive)
 
-    def measured(name: str) -> VesselCourse:
+    def measured(name: str, _: Progress) -> VesselCourse:
         line = lines[name]
         known = bool(np.isfinite(line.lumen_hu).all())
         course = measure_vessel(

@@ -265,19 +265,14 @@ def with_borders(
     diameter = smoothed(2 * np.sqrt(np.where(usable, polygon_area(lumen), np.nan) / np.pi))
     lumen_area = np.pi * diameter**2 / 4
     wall_area = np.where(usable, polygon_area(wall), np.nan)
-    healthy = reference(course.distance, diameter, reference_mm)
     given = replace(
         course,
         lumen=lumen,
         wall=wall,
         lumen_area=lumen_area,
         wall_area=wall_area,
-        reference_diameter=healthy,
-        reference_wall_diameter=healthy + 2 * normal_mm,
-        diameter_stenosis=np.clip(100 * (1 - diameter / healthy), 0, 100),
-        area_stenosis=np.clip(100 * (1 - (diameter / healthy) ** 2), 0, 100),
         usable=usable,
         unusable=(),
         normal_wall_mm=normal_mm,
-    )
+    ).with_reference(reference(course.distance, diameter, reference_mm))
     return replace(given, lesions=find_lesions(image, given, LesionParameters()))

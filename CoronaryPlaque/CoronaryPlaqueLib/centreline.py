@@ -21,7 +21,7 @@ from .centring import centred
 from .sections import sample
 from .seeds import VesselSeeds
 from .side_by_side import side_by_side
-from .vesselness import Field, field, thick, working_grid
+from .vesselness import Field, field, thick, working_box, working_grid
 
 #: Below this the blood at an ostium holds no contrast that an artery could be followed by.
 LEAST_CONTRAST_HU = 150.0
@@ -132,9 +132,9 @@ def trace_all(
     """
     seeds = list(seeds)
 
-    def followed(one: VesselSeeds) -> Centreline | str:
+    def followed(one: VesselSeeds, told: Progress) -> Centreline | str:
         try:
-            return trace(image, one, parameters)
+            return trace(image, one, parameters, told)
         except Untraceable as error:
             return str(error)
 
@@ -198,7 +198,7 @@ def trace(
     gaps = _gaps(image, line, noise)
     for start, end in gaps:
         if end - start > parameters.gap_mm:
-            if wider and grid.shape != working_grid(image, seeds.points, wider.margin_mm, wider.step_mm).shape:
+            if wider and grid.shape != working_box(image, seeds.points, wider.margin_mm, wider.step_mm)[1]:
                 # The artery may run around, outside of the box.
                 return trace(image, seeds, wider, progress)
             raise Untraceable(

@@ -130,6 +130,17 @@ class VesselCourse:
     def length_mm(self) -> float:
         return float(self.distance[-1])
 
+    def with_reference(self, healthy: Array) -> VesselCourse:
+        """The same borders against another lumen without disease ``(N,)`` mm; lesions stay those of before."""
+        share = self.diameter / healthy
+        return replace(
+            self,
+            reference_diameter=healthy,
+            reference_wall_diameter=healthy + 2 * self.normal_wall_mm,
+            diameter_stenosis=np.clip(100 * (1 - share), 0, 100),
+            area_stenosis=np.clip(100 * (1 - share**2), 0, 100),
+        )
+
     def between(self, start_mm: float, end_mm: float) -> slice:
         """Sections from `start_mm` to `end_mm`, at least one."""
         a, b = np.searchsorted(self.distance, (start_mm - 1e-6, end_mm + 1e-6))

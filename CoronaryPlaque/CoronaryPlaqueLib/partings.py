@@ -80,13 +80,7 @@ def with_partings(
         if not found:
             continue
         healthy = reference_with(course.distance, course.diameter, found, p.reference_mm)
-        given = replace(
-            course,
-            reference_diameter=healthy,
-            reference_wall_diameter=healthy + 2 * course.normal_wall_mm,
-            diameter_stenosis=np.clip(100 * (1 - course.diameter / healthy), 0, 100),
-            area_stenosis=np.clip(100 * (1 - (course.diameter / healthy) ** 2), 0, 100),
-        )
+        given = course.with_reference(healthy)
         out[name] = replace(given, lesions=find_lesions(image, given, p.lesions))
     return out
 

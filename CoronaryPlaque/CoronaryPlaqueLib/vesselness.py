@@ -44,10 +44,7 @@ def working_grid(image: Image, points: Array, margin_mm: float, step_mm: float) 
 
     Outside of the scan it holds -1024.
     """
-    box = _corners(image)
-    low = np.maximum(points.min(0) - margin_mm, box.min(0))
-    high = np.minimum(points.max(0) + margin_mm, box.max(0))
-    shape = tuple(int(n) for n in np.maximum(np.ceil((high - low) / step_mm), 1) + 1)
+    low, shape, high = working_box(image, points, margin_mm, step_mm)
     affine = np.diag([step_mm, step_mm, step_mm, 1.0])
     affine[:3, 3] = low
     # Only the voxels that the box needs are smoothed.
@@ -57,7 +54,18 @@ def working_grid(image: Image, points: Array, margin_mm: float, step_mm: float) 
     part = image.crop((first[0], first[1], first[2]), (last[0], last[1], last[2]))
     sigma = 0.5 * step_mm / part.spacing
     smooth = part.with_array(ndimage.gaussian_filter(part.array.astype(np.float32), sigma, mode="nearest"))
-    return smooth.resample(affine, (shape[0], shape[1], shape[2]), order=1, fill=-1024.0)
+    return smooth.resample(affine, shape, order=1, fill=-1024.0)
+
+
+def working_box(
+    image: Image, points: Array, margin_mm: float, step_mm: float
+) -> tuple[Array, tuple[int, int, int], Array]:
+    """Lower corner (RAS mm), shape and upper corner of what `working_grid` makes."""
+    box = _corners(image)
+    low = np.maximum(points.min(0) - margin_mm, box.min(0))
+    high = np.minimum(points.max(0) + margin_mm, box.max(0))
+    i, j, k = (int(n) for n in np.maximum(np.ceil((high - low) / step_mm), 1) + 1)
+    return low, (i, j, k), high
 
 
 def _corners(image: Image) -> Array:
