@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,8 @@ def predict_for_scene(
         folder = Path(private)
         clinical = write_record(record_node, folder) if record_node is not None else None
         measured = write_measurements(chosen, folder)
-        if record_node is not None:
-            with named(folder, record_node):
-                outcome = jobs.predict(Path(model), measured, folder / "run", clinical=clinical, progress=progress)
-        else:
-            outcome = jobs.predict(Path(model), measured, folder / "run", progress=progress)
+        with named(folder, record_node) if record_node is not None else nullcontext():
+            outcome = jobs.predict(Path(model), measured, folder / "run", clinical=clinical, progress=progress)
         page = (folder / "run" / "report.html").read_text(encoding="utf-8")
     made = ScenePrediction(
         run_id or uuid.uuid4().hex, outcome.details["answers"], warnings=list(outcome.result.warnings)

@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,6 +159,18 @@ def test_a_patient_by_measurements_and_clinical_record(model, folder, tmp_path, 
     # Late fusion answers without a modality; what is missing is said.
     assert run("predict", model, calcium, "--clinical", record, "-o", tmp_path / "less") == 0
     assert "Not known of this patient: lv_ef, lv_edv" in capsys.readouterr().out
+
+
+def test_what_real_runs_write_fills_the_columns(model, tmp_path):
+    """A calcium run tells its score as that of the site ``total``; columns of a table have no site."""
+    data = Path(__file__).resolve().parents[1] / "Data" / "risk"
+    files = [data / "lv-function.measurements.json", data / "calcium.measurements.json"]
+    found = jobs.predict(model, files, tmp_path / "out", clinical=data / "clinical.json").details["answers"]
+    value = dict(zip([c.name for c in found.columns], found.values[0].tolist(), strict=True))
+    assert value["agatston_score"] == pytest.approx(53.053, abs=1e-3)
+    lv = {(m["name"], m["site"]): m["value"] for m in json.loads(files[0].read_text())["measurements"]}
+    assert value["lv_ef"] == pytest.approx(lv["lv_ef", None])
+    assert np.isfinite(found.values).all()
 
 
 def test_an_early_model_needs_every_modality(folder, tmp_path):

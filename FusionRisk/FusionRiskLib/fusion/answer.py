@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from CardioPrecisionLib.errors import InputError
@@ -19,8 +20,11 @@ from .model_config import Target
 from .models import Model
 from .out_of_distribution import Judgement, Likeness
 from .prediction import Interval, Prediction
-from .store import load_guard, load_members, load_model
+from .store import load_folder
 from .uncertainty import model_interval
+
+#: The site of a score of the whole.
+WHOLE = "total"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +86,13 @@ class KeptModel:
     Raises
     ------
     InputError
-        As of `store.load_model`.
+        As of `store.load_folder`.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.model, self.card = load_model(path)
-        self.members = load_members(path)
-        self.guard = load_guard(path)
+        found = load_folder(path)
+        self.model, self.card, self.members, self.guard = found.model, found.card, found.members, found.guard
 
     def answer(self, values: Array) -> Answers:
         """Answers for ``(rows, columns)`` in the order of the model's columns, NaN where unknown."""
@@ -105,10 +108,7 @@ class KeptModel:
         )
         conformal = self.card.get("conformal")
         survival = target.kind == "survival"
-        refused = np.array([one.likeness is Likeness.REFUSED for one in likeness], dtype=bool)
-        for table in (said, *without.values()):
-            table[refused] = np.nan
-        return Answers(
+        answers = Answers(
             target=target,
             columns=model.columns,
             values=values,
@@ -121,6 +121,9 @@ class KeptModel:
             contributions=contributions(model, values),
             without=without,
         )
+        for table in (said, *without.values()):
+            table[answers.refused] = np.nan
+        return answers
 
 
 def _said(predicted: Prediction, target: Target) -> Array:
@@ -128,6 +131,11 @@ def _said(predicted: Prediction, target: Target) -> Array:
         assert target.horizon is not None
         return predicted.risk(target.horizon)[:, None].copy()
     return predicted.p.copy()
+
+
+def _names_at(name: str, site: str) -> tuple[str, ...]:
+    """What a column with a measurement of a site may be called."""
+    return (f"{name}@{site}", name) if site == WHOLE else (f"{name}@{site}",)
 
 
 def values_of_patient(
@@ -154,12 +162,13 @@ def values_of_patient(
     InputError
         Nothing of a modality that the model needs is there.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for run in measured:
         for row in run:
-            name = f"{row.name}@{row.site}" if row.site else row.name
-            if row.state.has_value and name not in found:
-                found[name] = row.value
+            # A score of the whole is told as that of the site "total".
+            for name in (row.name,) if row.site is None else _names_at(row.name, row.site):
+                if row.state.has_value:
+                    found.setdefault(name, row.value)
     values = np.full((1, len(model.columns)), np.nan)
     for j, column in enumerate(model.columns):
         name = column.name.removesuffix("_change")

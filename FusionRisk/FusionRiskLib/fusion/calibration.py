@@ -9,7 +9,7 @@ import numpy as np
 from CardioPrecisionLib.analysis import Progress, silent
 
 from .cohort import Array, Cohort
-from .conformal import SplitClasses, SurvivalBound
+from .conformal import SplitClasses, SurvivalBound, time_grid
 from .folds import inner_folds
 from .models import ModelConfig, fit_model, predict
 from .prediction import Prediction
@@ -52,7 +52,7 @@ def calibrate(
         said.append(predict(model, cohort.take(fold.test)))
     known = cohort.target.take(np.concatenate(rows))
     if known.kind == "survival":
-        grid = np.unique(np.quantile(known.t, np.linspace(0, 1, 201)[1:]))
+        grid = time_grid(known.t)
         bound = SurvivalBound.fit(known.t, known.e, grid, np.vstack([p.survival_at(grid) for p in said]), level)
         return {"level": level, "share": bound.share, "how": bound.how, "grid": grid.tolist()}
     p = np.vstack([one.p for one in said])

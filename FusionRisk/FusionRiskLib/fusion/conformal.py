@@ -188,6 +188,11 @@ def cross_interval(y: Array, predicted: Array, fold: Array, new: Array, level: f
 _SHARES = np.linspace(0, 1, 201)
 
 
+def time_grid(time: Array) -> Array:
+    """Times at which curves are compared ``(t,)``: 200 quantiles of the follow-up."""
+    return np.asarray(np.unique(np.quantile(time, np.linspace(0, 1, 201)[1:])))
+
+
 @dataclass(frozen=True)
 class SurvivalBound:
     """A lower bound of the survival time: the model's own quantile, at a share that calibration chose.

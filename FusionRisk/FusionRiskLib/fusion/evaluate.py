@@ -12,7 +12,7 @@ from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.record import json_able
 
 from .cohort import Array, Cohort, Outcome, check_trainable
-from .conformal import SurvivalBound, cross_sets
+from .conformal import SurvivalBound, cross_sets, time_grid
 from .folds import Fold, inner_folds, outer_folds
 from .kept import Kept
 from .leakage import check_all, check_fitted
@@ -358,7 +358,7 @@ class _Covered:
             new.append(predict(model, test))
         known = outcome.take(np.concatenate(rows))
         if outcome.kind == "survival":
-            grid = np.unique(np.quantile(known.t, np.linspace(0, 1, 201)[1:]))
+            grid = time_grid(known.t)
             curves = np.vstack([p.survival_at(grid) for p in own])
             bound = SurvivalBound.fit(known.t, known.e, grid, curves, self.level)
             size = bound.bound(grid, np.mean([p.survival_at(grid) for p in new], axis=0))

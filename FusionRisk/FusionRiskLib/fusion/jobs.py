@@ -17,7 +17,7 @@ from CardioPrecisionLib.output import OutputFolder, write_page
 from CardioPrecisionLib.record import RunRecord, file_sha256, json_able
 
 from ..clinical.files import delimiter_of, read_record, read_text
-from ..clinical.measured import read_run
+from ..clinical.measured import read_run, with_measurements
 from ..clinical.record import make_record
 from .answer import KeptModel, values_of_patient
 from .calibration import calibrate
@@ -244,7 +244,11 @@ def predict(
         keys = {run.patient.key for run in runs if run.patient.key}
         if len(keys) > 1:
             raise InputError("The measurements are of different patients; give those of one.")
+        for run in runs:  # of fields that nobody entered
+            entered = with_measurements(entered, run.analysis, run.rows)
         values, missing = values_of_patient(kept.model, entered, [run.rows for run in runs])
+        used = {column.name for column in kept.model.columns}
+        warnings += [text for text in entered.warnings if text.split(" ", 1)[0] in used]
         if missing:
             shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
             warnings.append(f"Not known of this patient: {shown}.")

@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def save_model(
     model : model
     cohort : Cohort
         That it was trained on; the card holds numbers about it, no row of it, and the weights the ranges that
-        `load_guard` reads. Only a graph model holds its training patients.
+        `load_folder` reads. Only a graph model holds its training patients.
     evaluation : mapping or None
         `evaluate.Evaluation.to_json`.
     members : sequence of models
@@ -215,25 +215,38 @@ def load_model(path: str | Path) -> tuple[Model, dict[str, Any]]:
         raise _incomplete(path, error) from None
 
 
-def load_members(path: str | Path) -> tuple[Model, ...]:
-    """The refitted models of a model folder for `uncertainty.model_interval`; refuses what `load_model` refuses."""
+@dataclass(frozen=True, eq=False)
+class ModelFolder:
+    """All that a model folder holds.
+
+    Attributes
+    ----------
+    model : model
+    card : dict
+    members : tuple of models
+        Refitted ones for `uncertainty.model_interval`.
+    guard : OutOfDistribution
+        Ranges and spread of the training patients, in the order of the model's columns.
+    """
+
+    model: Model
+    card: dict[str, Any]
+    members: tuple[Model, ...]
+    guard: OutOfDistribution
+
+
+def load_folder(path: str | Path) -> ModelFolder:
+    """Read all of a model folder, once; refuses what `load_model` refuses."""
     path = Path(path)
     _verify(path)
     try:
         card, arrays = _card(path), _weights(path)
         target = _target(card["target"])
-        return tuple(_model(path, entry, f"m{k}.", target, arrays) for k, entry in enumerate(card["members"]))
+        model = _model(path, card, "", target, arrays)
+        members = tuple(_model(path, entry, f"m{k}.", target, arrays) for k, entry in enumerate(card["members"]))
+        return ModelFolder(model, card, members, OutOfDistribution.of_state(_below(arrays, "guard."), model.columns))
     except _MALFORMED as error:
         raise _incomplete(path, error) from None
-
-
-def load_guard(path: str | Path) -> OutOfDistribution:
-    """Ranges and spread of the training patients of a model folder, in the order of the model's columns."""
-    model, _ = load_model(path)
-    try:
-        return OutOfDistribution.of_state(_below(_weights(Path(path)), "guard."), model.columns)
-    except _MALFORMED as error:
-        raise _incomplete(Path(path), error) from None
 
 
 def _card(path: Path) -> dict[str, Any]:
