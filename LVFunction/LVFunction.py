@@ -1,56 +1,50 @@
-"""LV function in 3D Slicer: a thin shell over LVFunctionLib. It has no user interface yet.
+"""LV function in 3D Slicer: a thin shell over LVFunctionLib.
 
 From the Python console::
 
-    import LVFunction
-    logic = LVFunction.LVFunctionLogic()
+    logic = slicer.util.getModuleLogic("LVFunction")
     logic.ensureDependencies()
     result = logic.processInChild(slicer.util.getNode("cine"))
-
-``slicer.util.getModuleLogic`` finds the logic of a scripted module through its widget, so it serves only once there is
-one.
 """
 
-# ruff: noqa: PT009, UP045
+# ruff: noqa: PT009
 
-from typing import Annotated, Optional
+from typing import Annotated, Union
 
 import slicer
 import vtk
-from slicer import vtkMRMLNode
+from CardioPrecisionLib import widget_qt as gui
+from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
+from CardioPrecisionLib.widget_scene import select_frame
+from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-)
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 SAMPLE_NAME = "CardioPrecision: synthetic cine short axis"
 
 
 class LVFunction(ScriptedLoadableModule):
-    """Registers the module; there is no LVFunctionWidget yet."""
+    """Registers the module."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("LV Function")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
-        parent.dependencies = ["CardioPrecision", "Sequences", "Segmentations", "SubjectHierarchy"]
+        parent.dependencies = ["CardioPrecision"]
         parent.contributors = ["CardioPrecision developers"]
         parent.helpText = _(
             "Left and right ventricular volumes, ejection fraction and mass from a cine short-axis MR sequence. "
-            "For research, not for diagnosis. It has no user interface yet; use LVFunctionLogic from Python."
+            "Choose the cine and press Apply; jump to end-diastole and end-systole, look at the volume curve, correct "
+            "the segmentation and measure again. For research, not for diagnosis. To cite: see CITATION.cff of "
+            '<a href="https://github.com/CardioPrecision/CardioPrecision">CardioPrecision</a>; the model was trained '
+            "on ACDC (Bernard et al., IEEE Trans Med Imaging 2018;37:2514)."
         )
         parent.acknowledgementText = _(
             "Developed by the CardioPrecision developers. The weights of the model were trained on the ACDC data set "
             "(Bernard et al., IEEE Transactions on Medical Imaging 2018) and carry their own licence."
         )
-        # Without an LVFunctionWidget class Slicer makes no widget representation by itself (Base/QTGUI/
-        # qSlicerScriptedLoadableModule.cxx, setPythonSource); hidden keeps the module out of the menus as well.
-        parent.widgetRepresentationCreationEnabled = False
-        parent.hidden = True
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
@@ -77,36 +71,31 @@ def loadSampleData():
 class LVFunctionParameterNode:
     """What a user chooses; saved with the scene.
 
-    inputNode: a sequence browser, a sequence of volumes, or a volume that shows one.
+    inputNode: a volume that shows a sequence, a sequence of volumes, or a single volume.
     labelsNode: a reader's own labels, used instead of the model.
     edFrame, esFrame: frames counted from 1, 0 where they are found on the volume curve.
+    ageYears, heightCm, weightKg: 0 where they are not known.
     """
 
-    inputNode: vtkMRMLNode
-    labelsNode: vtkMRMLNode
+    inputNode: Union[vtkMRMLScalarVolumeNode, vtkMRMLSequenceNode, None]  # noqa: UP007
+    labelsNode: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
-    edFrame: int = 0
-    esFrame: int = 0
+    edFrame: Annotated[int, WithinRange(0, 9999)] = 0
+    esFrame: Annotated[int, WithinRange(0, 9999)] = 0
     sex: Annotated[str, Choice(["", "female", "male"])] = ""
-    ageYears: Optional[float] = None
-    heightCm: Optional[float] = None
-    weightKg: Optional[float] = None
+    ageYears: Annotated[float, WithinRange(0, 120)] = 0.0
+    heightCm: Annotated[float, WithinRange(0, 250)] = 0.0
+    weightKg: Annotated[float, WithinRange(0, 400)] = 0.0
 
 
-class LVFunctionLogic(ScriptedLoadableModuleLogic):
+class LVFunctionLogic(AnalysisLogic):
     """Delegates to LVFunctionLib.scene_logic; nothing is computed here."""
+
+    title = "LV Function"
+    border = "LVFunctionLib.scene_logic"
 
     def getParameterNode(self):
         return LVFunctionParameterNode(super().getParameterNode())
-
-    def ensureDependencies(self, torch=True):
-        """Install what is missing, asking first; call it when the user starts something.
-
-        :param torch: whether the model is needed; a reader's own labels do without.
-        """
-        from CardioPrecisionLib.scene_desktop import ensure_dependencies
-
-        ensure_dependencies(_("LV Function"), torch)
 
     def process(self, inputNode, labelsNode=None, parameters=None, patient=None, progress=None):
         """Analyse in this process; the application does not respond meanwhile.
@@ -119,9 +108,8 @@ class LVFunctionLogic(ScriptedLoadableModuleLogic):
         :return: LVFunctionLib.scene_logic.SceneResult.
         """
         from CardioPrecisionLib.analysis import silent
-        from LVFunctionLib import scene_logic
 
-        return scene_logic.run_on_nodes(
+        return self.sceneLogic().run_on_nodes(
             slicer.mrmlScene,
             inputNode,
             parameters=parameters,
@@ -133,7 +121,7 @@ class LVFunctionLogic(ScriptedLoadableModuleLogic):
     def processInChild(
         self, inputNode, labelsNode=None, parameters=None, clinical=None, progress=None, shouldStop=None
     ):
-        """Analyse in a child process, keep the application alive, and load the results.
+        """Analyse in a child process, keep the application alive, wait, and load the results.
 
         :param parameters: values by name, as fields of LVFunctionLib.volumes.LVParameters.
         :param clinical: values by field name (sex, age_years, height_cm, weight_kg).
@@ -141,25 +129,123 @@ class LVFunctionLogic(ScriptedLoadableModuleLogic):
         :param shouldStop: callable that says whether the user has cancelled.
         :return: LVFunctionLib.scene_logic.SceneResult.
         """
-        from CardioPrecisionLib.analysis import silent
-        from CardioPrecisionLib.scene_desktop import child_options
-        from LVFunctionLib import scene_logic
-
-        return scene_logic.run_in_child(
-            slicer.mrmlScene,
+        return self.runInChild(
             inputNode,
             labels_node=labelsNode,
             parameters=parameters,
             clinical=clinical,
-            progress=progress or silent,
-            **child_options(shouldStop),
+            progress=progress,
+            shouldStop=shouldStop,
         )
 
-    def removeRun(self, result):
-        """Take everything that a run has added out of the scene."""
-        from CardioPrecisionLib.scene_batch import remove_run
+    def startRun(self, parameterNode, onProgress, onEnd, licences=None, labelsNode=None, replaces=None):
+        """Start the run that a parameter node describes and return at once.
 
-        return remove_run(slicer.mrmlScene, result.run_id)
+        :param labelsNode: labels to use instead of the parameter node's.
+        :param replaces: id of the run that goes when this one is there.
+        :return: CardioPrecisionLib.widget_run.ChildRun.
+        """
+        inputNode, labelsNode = parameterNode.inputNode, labelsNode or parameterNode.labelsNode
+        parameters, clinical = runParameters(parameterNode)
+        border = self.sceneLogic()
+        return self.start(
+            inputNode,
+            lambda folder: border.export_job(slicer.mrmlScene, inputNode, folder, labelsNode, parameters),
+            onProgress,
+            onEnd,
+            parameters=parameters,
+            clinical=clinical,
+            licences=licences,
+            replaces=replaces,
+        )
+
+
+def runParameters(parameterNode):
+    """Parameters and clinical values of a job; what is not known is left out."""
+    parameters = {"device": parameterNode.device}
+    for name, frame in (("ed_frame", parameterNode.edFrame), ("es_frame", parameterNode.esFrame)):
+        if frame:
+            parameters[name] = frame
+    clinical = {
+        "sex": parameterNode.sex,
+        "age_years": parameterNode.ageYears,
+        "height_cm": parameterNode.heightCm,
+        "weight_kg": parameterNode.weightKg,
+    }
+    return parameters, {name: value for name, value in clinical.items() if value}
+
+
+class LVFunctionWidget(AnalysisWidget):
+    """Cine in; table, curve, key frames, correction."""
+
+    analyses = ("lv-function",)
+    bundles = ("cine_sax_ventricles",)
+
+    def makeLogic(self):
+        return LVFunctionLogic()
+
+    def connectWidgets(self):
+        self.ui.edButton.clicked.connect(self.onEdButton)
+        self.ui.esButton.clicked.connect(self.onEsButton)
+        self.ui.curveButton.clicked.connect(self.onCurveButton)
+
+    def nameChoices(self):
+        gui.name_choices(self.ui.sexComboBox, [_("unknown"), _("female"), _("male")])
+        gui.name_choices(self.ui.deviceComboBox, [_("automatic"), _("CPU"), _("GPU (CUDA)"), _("GPU (Apple)")])
+
+    def whyNotApply(self):
+        node = self._parameterNode
+        if node.inputNode is None:
+            return _("Choose the cine, or load the sample.")
+        if node.edFrame and node.edFrame == node.esFrame:
+            return _("End-diastole and end-systole cannot be the same frame.")
+        return ""
+
+    def needsModel(self):
+        return self._parameterNode.labelsNode is None
+
+    def launchRun(self, licences, labelsNode=None, replaces=None):
+        return self.logic.startRun(self._parameterNode, self.onProgress, self.onRunEnd, licences, labelsNode, replaces)
+
+    def showRun(self, run):
+        none = "" if run is not None else _("There are no results yet.")
+        frames = {name: run.frame(name) if run is not None else None for name in ("ed", "es")}
+        for name, button in (("ed", self.ui.edButton), ("es", self.ui.esButton)):
+            tip = _("Show frame {frame}.").format(frame=frames[name]) if frames[name] else ""
+            gui.set_reason(button, none or ("" if tip else _("The run does not say which frame it is.")), tip)
+        chart = run.first("vtkMRMLPlotChartNode") if run is not None else None
+        gui.set_reason(
+            self.ui.curveButton,
+            none or ("" if chart is not None else _("A single frame has no curve.")),
+            _("Show the volumes over the cardiac cycle in a plot view."),
+        )
+
+    def showResult(self, result):
+        if slicer.app.layoutManager() is None:
+            return
+        run = self.chosenRun
+        if run is not None and run.input is not None:
+            from CardioPrecisionLib.scene import shown_volume
+
+            slicer.util.setSliceViewerLayers(background=shown_volume(run.input), fit=True)
+        if result.browser is not None:
+            slicer.modules.sequences.toolBar().setActiveBrowserNode(result.browser)
+        gui.show_chart(result.chart)
+
+    def loadSample(self):
+        self._parameterNode.inputNode = loadSampleData()[0]
+
+    def chooseInputOf(self, run):
+        self._parameterNode.inputNode = run.input
+
+    def onEdButton(self):
+        select_frame(self.chosenRun, self.chosenRun.frame("ed"))
+
+    def onEsButton(self):
+        select_frame(self.chosenRun, self.chosenRun.frame("es"))
+
+    def onCurveButton(self):
+        gui.show_chart(self.chosenRun.first("vtkMRMLPlotChartNode"))
 
 
 class LVFunctionTest(ScriptedLoadableModuleTest):

@@ -5,8 +5,11 @@ Unlike the other scene files this one needs the desktop. A shell imports it when
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ import slicer
 
 SAMPLE_CATEGORY = "CardioPrecision"
 REQUIREMENTS = "CardioPrecision_requirements.txt"
+#: Setting of the application: a folder of wheels, for sites without a network.
+WHEELS_SETTING = "CardioPrecision/WheelsFolder"
 
 
 def ensure_dependencies(requester: str, torch: bool = True) -> None:
@@ -34,16 +39,37 @@ def ensure_dependencies(requester: str, torch: bool = True) -> None:
     import slicer.packaging
     from slicer.i18n import tr as _
 
-    if torch:
-        try:
-            from PyTorchUtils import PyTorchUtilsLogic
-        except ImportError:
-            message = _("Install the extension PyTorch in the Extensions Manager, then restart Slicer.")
-            raise RuntimeError(message) from None
-        if not PyTorchUtilsLogic.torchInstalled() and PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
-            raise RuntimeError(_("PyTorch is needed for the model and was not installed."))
-    path = Path(slicer.util.modulePath("CardioPrecision")).with_name("Resources") / REQUIREMENTS
-    slicer.packaging.pip_ensure(slicer.packaging.load_requirements(str(path)), requester=requester)
+    with _wheels_folder():
+        if torch and importlib.util.find_spec("torch") is None:
+            try:
+                from PyTorchUtils import PyTorchUtilsLogic
+            except ImportError:
+                message = _("Install the extension PyTorch in the Extensions Manager, then restart Slicer.")
+                raise RuntimeError(message) from None
+            if (
+                not PyTorchUtilsLogic.torchInstalled()
+                and PyTorchUtilsLogic().installTorch(askConfirmation=True) is None
+            ):
+                raise RuntimeError(_("PyTorch is needed for the model and was not installed."))
+        path = Path(slicer.util.modulePath("CardioPrecision")).with_name("Resources") / REQUIREMENTS
+        slicer.packaging.pip_ensure(slicer.packaging.load_requirements(str(path)), requester=requester)
+
+
+@contextlib.contextmanager
+def _wheels_folder() -> Iterator[None]:
+    """Where the settings name a folder of wheels, pip takes packages from there and not from the network."""
+    folder = str(slicer.app.userSettings().value(WHEELS_SETTING) or "")
+    before = {name: os.environ.get(name) for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS")}
+    if folder:
+        os.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=folder)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def register_sample(name: str, node_name: str, load: Callable[[], Any]) -> None:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
@@ -33,7 +33,22 @@ from .scene_logic import labels_of_run, read_table
 from .sections import sample
 from .seeds import VesselSeeds, read_seeds
 
-__all__ = ["AngiogramResult", "add_results", "load_results", "read_ct", "remove_run", "run_in_child", "run_on_nodes"]
+if TYPE_CHECKING:
+    from CardioPrecisionLib.phantom.ccta import CCTASample
+
+__all__ = [
+    "AngiogramResult",
+    "add_results",
+    "add_sample",
+    "label_point",
+    "load_results",
+    "points_seen",
+    "read_ct",
+    "remove_run",
+    "run_in_child",
+    "run_on_nodes",
+    "sample_angiogram",
+]
 
 ANALYSIS = "plaque"
 _TITLE = "Coronary CT angiography"
@@ -145,7 +160,7 @@ def _labels(labels_node: Any, loaded: Loaded) -> LabelMap:
 def run_on_nodes(
     scene: Any,
     input_node: Any,
-    seed_nodes: Iterable[Any],
+    seed_nodes: Iterable[Any] = (),
     *,
     curves: bool = False,
     parameters: Any | None = None,
@@ -161,7 +176,8 @@ def run_on_nodes(
     scene : vtkMRMLScene
     input_node : vtkMRMLScalarVolumeNode
     seed_nodes : iterable of vtkMRMLMarkupsNode
-        Point lists with ostium and distal points; or, with `curves`, middle lines, which are taken as they are.
+        Point lists with ostium and distal points; or, with `curves`, middle lines, which are taken as they are. Without
+        any the arteries are found by themselves.
     curves : bool
     parameters : CoronaryCTA.Parameters, optional
     patient : Patient, optional
@@ -182,12 +198,79 @@ def run_on_nodes(
     analysis = CoronaryCTA()
     parameters = parameters if parameters is not None else analysis.Parameters()
     loaded = read_ct(scene, input_node)
-    points = Loaded(seeds_from_nodes(seed_nodes), record={"kind": "mrml"})
     labels = _labels(labels_node, loaded) if labels_node is not None else None
-    inputs = {"ccta": loaded, "centrelines" if curves else "seeds": points}
+    inputs = {"ccta": loaded}
+    nodes = list(seed_nodes)
+    if nodes:
+        inputs["centrelines" if curves else "seeds"] = Loaded(seeds_from_nodes(nodes), record={"kind": "mrml"})
     result = analysis.run(inputs, parameters, progress, patient=patient or Patient(), labels=labels)
     result.warnings[:0] = loaded.warnings
     return add_results(scene, input_node, result, run_id)
+
+
+def label_point(node: Any, vessel: str, role: str) -> None:
+    """Name the last point of a point list after what it was set for; an earlier point of that name goes.
+
+    Parameters
+    ----------
+    node : vtkMRMLMarkupsFiducialNode
+    vessel : str
+        ``LAD``, ``LCX``, ``RCA``, or any artery's name.
+    role : {"ostium", "via", "distal"}
+    """
+    label, last = f"{vessel} {role}", node.GetNumberOfControlPoints() - 1
+    if role != "via":
+        for n in range(last - 1, -1, -1):
+            if node.GetNthControlPointLabel(n) == label:
+                node.RemoveNthControlPoint(n)
+                last -= 1
+    node.SetNthControlPointLabel(last, label)
+
+
+def points_seen(node: Any) -> str:
+    """What a point list says, or what is wrong with it, in one line."""
+    if node is None:
+        return "Without points the arteries are found by themselves."
+    if not node.GetNumberOfControlPoints():
+        return "No points yet; place where each artery begins and ends."
+    try:
+        return "From ostium to distal end: " + ", ".join(seed.vessel for seed in seeds_from_nodes([node])) + "."
+    except InputError as error:
+        return str(error)
+
+
+def sample_angiogram(seed: int = 3) -> CCTASample:
+    """A synthetic patient's angiogram with exact truth: a LAD narrowed by 82 %, voxels of 0.6 mm."""
+    from CardioPrecisionLib.phantom.ccta import heart_view, random_ccta, render_ccta
+
+    scene = random_ccta(seed)
+    return render_ccta(scene, heart_view(scene, matrix=256, pixel_mm=0.6, slice_mm=0.6), noise_hu=18.0, seed=seed)
+
+
+def add_sample(scene: Any, seed: int = 3) -> tuple[Any, Any]:
+    """Compute `sample_angiogram` and add it to the scene with points on its three great arteries.
+
+    Returns
+    -------
+    volume, points : vtkMRMLScalarVolumeNode, vtkMRMLMarkupsFiducialNode
+    """
+    from CardioPrecisionLib.phantom.ccta import path
+
+    made = sample_angiogram(seed)
+    with SceneBatch(scene, uuid.uuid4().hex) as batch:
+        volume = mrml.image_to_node(batch, made.image, "Synthetic coronary CT angiogram")
+        batch.item(volume)
+        points = batch.add("vtkMRMLMarkupsFiducialNode", "Points on the arteries")
+        for vessel in ("LAD", "LCX", "RCA"):
+            line, radii = path(made.scene.vessels, vessel)
+            along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]
+            wide = np.flatnonzero(radii > 0.75)
+            last = int(wide[-1]) if wide.size else len(line) - 1
+            begin, end = int(np.searchsorted(along, 4.0)), max(last - 4, 1)
+            for n, role in ((begin, "ostium"), (end, "distal")):
+                points.AddControlPoint(vtk.vtkVector3d(*line[n]), f"{vessel} {role}")
+        batch.item(points)
+    return volume, points
 
 
 # -- child process -----------------------------------------------------------------------------------------------------
@@ -203,8 +286,10 @@ def export_job(
     loaded = read_ct(scene, input_node)
     path = Path(folder) / "ccta.nii"
     write_nifti(path, loaded.data.array, loaded.data.affine)
-    points = _write_points(Path(folder), seed_nodes)
-    job: dict[str, Any] = {"inputs": {"ccta": str(path), "centrelines" if curves else "seeds": str(points)}}
+    job: dict[str, Any] = {"inputs": {"ccta": str(path)}}
+    nodes = list(seed_nodes)
+    if nodes:
+        job["inputs"]["centrelines" if curves else "seeds"] = str(_write_points(Path(folder), nodes))
     if labels_node is not None:
         labels = _labels(labels_node, loaded)
         own = Path(folder) / "labels.nii"
@@ -216,7 +301,7 @@ def export_job(
 def run_in_child(
     scene: Any,
     input_node: Any,
-    seed_nodes: Iterable[Any],
+    seed_nodes: Iterable[Any] = (),
     *,
     curves: bool = False,
     labels_node: Any | None = None,

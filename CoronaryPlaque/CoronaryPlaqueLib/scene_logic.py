@@ -33,6 +33,7 @@ __all__ = [
     "add_results",
     "add_sample",
     "export_job",
+    "labels_on",
     "load_results",
     "read_ct",
     "remove_run",
@@ -131,13 +132,14 @@ def run_on_nodes(
     analysis = CalciumScore()
     parameters = parameters if parameters is not None else analysis.Parameters()
     loaded = read_ct(scene, input_node)
-    labels = _labels(labels_node, loaded) if labels_node is not None else None
+    labels = labels_on(labels_node, loaded) if labels_node is not None else None
     result = analysis.run({ROLE: loaded}, parameters, progress, patient=patient or Patient(), labels=labels)
     result.warnings[:0] = loaded.warnings
     return add_results(scene, input_node, result, run_id)
 
 
-def _labels(labels_node: Any, loaded: Loaded) -> LabelMap:
+def labels_on(labels_node: Any, loaded: Loaded) -> LabelMap:
+    """A reader's labels on the grid of the CT; none at all also says something."""
     image = loaded.data
     return labels_from_node(labels_node, Sequence.from_array(image.array[None], image.affine), SEGMENTS, empty=True)
 
@@ -150,7 +152,7 @@ def export_job(scene: Any, input_node: Any, folder: str | Path, labels_node: Any
     write_nifti(path, loaded.data.array, loaded.data.affine)
     job: dict[str, Any] = {"inputs": {ROLE: str(path)}}
     if labels_node is not None:
-        labels = _labels(labels_node, loaded)
+        labels = labels_on(labels_node, loaded)
         own = Path(folder) / "labels.nii"
         write_nifti(own, labels.array[0], labels.affine)
         job["labels"] = {"paths": [str(own)], "scheme": "cardioprecision"}

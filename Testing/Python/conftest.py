@@ -38,6 +38,41 @@ def threshold():
     registry._ENTRIES.pop(threshold_analysis.NAME)
 
 
+@pytest.fixture
+def desktop(monkeypatch, tmp_path):
+    """Slicer's stand-ins with real MRML and real Qt; undone at the end."""
+    pytest.importorskip("slicer", reason="needs slicer-core (extra 'mrml')")
+    pytest.importorskip("PySide6.QtWidgets", reason="needs PySide6 and the libraries of the system that it uses")
+    import slicer_stand_ins
+    from CardioPrecisionLib import scene as mrml
+
+    application = mrml.MrmlApplication(str(tmp_path))
+    installed = slicer_stand_ins.fresh(monkeypatch, application.scene)
+    installed.app.temporaryPath = str(tmp_path / "pages")
+    installed.app.mrml = application  # lives as long as the test: its logics move the frames
+    return installed
+
+
+@pytest.fixture
+def widget_of(desktop, monkeypatch):
+    """Makes a module's widget, set up, with nothing to install."""
+    import importlib
+
+    made = []
+
+    def make(name):
+        module = importlib.import_module(name)
+        base = importlib.import_module("CardioPrecisionLib.widget_base")
+        monkeypatch.setattr(base, "ensure_dependencies", lambda title, torch=True: None)
+        made.append(getattr(module, f"{name}Widget")())
+        made[-1].setup()
+        return made[-1]
+
+    yield make
+    for widget in made:
+        widget.cleanup()
+
+
 def oblique_affine(spacing=(1.3, 1.4, 8.0), origin=(-40.0, 25.0, 60.0), degrees=(20.0, -35.0, 50.0), flip=()):
     """Index to RAS mm for a turned grid; the axes in `flip` run backwards."""
     from scipy.spatial.transform import Rotation

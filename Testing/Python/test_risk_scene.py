@@ -390,14 +390,7 @@ def test_child_process_gives_the_same(app, record_node):
 def shell(monkeypatch):
     import slicer_stand_ins
 
-    for name in ("ScriptedLoadableModule", "i18n", "parameterNodeWrapper"):
-        monkeypatch.setitem(sys.modules, f"slicer.{name}", None)
-        monkeypatch.setattr(slicer, name, None, raising=False)
-    monkeypatch.setattr(slicer, "app", None, raising=False)
-    monkeypatch.setattr(slicer, "mrmlScene", None, raising=False)
-    slicer_stand_ins.install()
-    monkeypatch.syspath_prepend(str(ROOT / "FusionRisk"))
-    monkeypatch.delitem(sys.modules, "FusionRisk", raising=False)
+    slicer_stand_ins.fresh(monkeypatch)
     import FusionRisk
 
     yield FusionRisk

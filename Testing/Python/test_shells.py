@@ -1,4 +1,4 @@
-"""The module shells: cheap to import, hidden, translatable, and only delegating."""
+"""The module shells: cheap to import, translatable, and only delegating."""
 
 from __future__ import annotations
 
@@ -16,7 +16,20 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELLS = ("CardioPrecision", "LVFunction", "CoronaryPlaque", "FusionRisk")
 #: Shells with an analysis of images; FusionRisk, which has none, is tested in test_risk_scene.py.
 WORKING = ("LVFunction", "CoronaryPlaque")
-NOT_AT_IMPORT = ("torch", "monai", "dask", "matplotlib", "SimpleITK", "scipy", "pydicom", "nibabel", "jsonschema")
+#: Shells that offer a sample in the module Sample Data.
+SAMPLES = ("LVFunction", "CoronaryPlaque", "FusionRisk")
+NOT_AT_IMPORT = (
+    "torch",
+    "monai",
+    "dask",
+    "matplotlib",
+    "pydicom",
+    "highdicom",
+    "nibabel",
+    "jsonschema",
+    "psutil",
+    "jinja2",
+)
 
 BLOCKED = """
 import json, sys, types
@@ -42,16 +55,9 @@ print(json.dumps({"parent": vars(parent), "signals": list(slicer.app.connected),
 @pytest.fixture
 def slicer(monkeypatch):
     pytest.importorskip("slicer", reason="needs slicer-core (extra 'mrml')")
-    import slicer
     import slicer_stand_ins
 
-    names = ("ScriptedLoadableModule", "i18n", "parameterNodeWrapper")
-    for name in names:  # undone at the end of the test, whether or not they were there
-        monkeypatch.setitem(sys.modules, f"slicer.{name}", None)
-        monkeypatch.setattr(slicer, name, None, raising=False)
-    monkeypatch.setattr(slicer, "app", None, raising=False)
-    monkeypatch.setattr(slicer, "mrmlScene", None, raising=False)
-    return slicer_stand_ins.install()
+    return slicer_stand_ins.fresh(monkeypatch)
 
 
 def shell_of(name, monkeypatch):
@@ -112,27 +118,29 @@ def one_scan(scan, monkeypatch):
 
 @pytest.mark.parametrize("name", SHELLS)
 def test_shell_imports_with_nothing_heavy(name, tmp_path):
-    """Real slicer-core on the path, the heavy packages blocked: the module registers, hidden."""
+    """Real slicer-core on the path, the heavy packages blocked: the module registers, also with what it imports."""
     pytest.importorskip("slicer", reason="needs slicer-core (extra 'mrml')")
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, name, ",".join(NOT_AT_IMPORT)],
         capture_output=True,
         encoding="utf-8",
         cwd=tmp_path,
-        env={"PYTHONPATH": f"{ROOT / name}:{ROOT / 'Testing/Python'}", "PATH": ""},
+        env={"PYTHONPATH": ":".join(map(str, (*(ROOT / n for n in SHELLS), ROOT / "Testing/Python"))), "PATH": ""},
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     parent = found["parent"]
-    assert parent["hidden"] is True
-    assert parent["widgetRepresentationCreationEnabled"] is False
+    assert "hidden" not in parent
+    assert "widgetRepresentationCreationEnabled" not in parent
+    if name != "CardioPrecision":
+        assert parent["dependencies"] == ["CardioPrecision"]
     assert parent["categories"] == ["Cardiac"]
     assert parent["contributors"] == ["CardioPrecision developers"]
     assert parent["title"]
     assert len(parent["helpText"]) > 20
     assert len(parent["acknowledgementText"]) > 20
-    assert found["signals"] == (["startupCompleted()"] if name in WORKING else [])
-    assert not set(found["imported"]) & {"CardioPrecisionLib", *(f"{n}Lib" for n in SHELLS), *NOT_AT_IMPORT}
+    assert found["signals"] == (["startupCompleted()"] if name in SAMPLES else [])
+    assert not set(found["imported"]) & {*(f"{n}Lib" for n in SHELLS[1:] if n != name), *NOT_AT_IMPORT}
 
 
 @pytest.mark.parametrize("name", SHELLS)
@@ -155,26 +163,21 @@ def test_strings_are_translatable_and_shells_thin(name):
     assert found == shown
     classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     assert name in classes
-    assert f"{name}Widget" not in classes  # a module without a widget class gets no widget representation
+    assert f"{name}Widget" in classes
     top = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     top |= {node.module.split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)}
-    assert top <= {"os", "shutil", "typing", "slicer", "vtk"}
+    assert top <= {"os", "typing", "slicer", "vtk", "qt", "ctk", "numpy", "CardioPrecisionLib", f"{name}Lib"}
 
 
-def test_a_shell_without_an_analysis_says_so():
-    from CardioPrecisionLib.fronts import registry
-
-    packages = {entry.package for entry in registry.entries()}
-    for name in SHELLS[1:]:
-        tree = ast.parse((ROOT / name / f"{name}.py").read_text(encoding="utf-8"))
-        functions = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-        if f"{name}Lib" in packages:
-            assert name in (*WORKING, "FusionRisk")
-            assert {"ensureDependencies", "process", "processInChild", "removeRun"} <= set(functions)
-            assert "no analysis" not in ast.get_docstring(tree)
-        else:
-            assert functions == ["__init__"]
-            assert "no analysis in this" in ast.get_docstring(tree)
+@pytest.mark.parametrize("name", SHELLS[1:])
+def test_a_logic_offers_what_scripts_use(name, slicer, monkeypatch):
+    shell = shell_of(name, monkeypatch)
+    logic = getattr(shell, f"{name}Logic")
+    for method in ("ensureDependencies", "process", "processInChild", "startRun", "removeRun", "getParameterNode"):
+        assert callable(getattr(logic, method))
+    assert logic.title
+    assert getattr(shell, f"{name}Widget").analyses[0] == importlib.import_module(logic.border).ANALYSIS
+    sys.modules.pop(name, None)
 
 
 def test_parameters_cover_what_the_lv_analysis_takes(lv):
@@ -324,6 +327,7 @@ def test_dependencies_are_installed_on_request_only(shell, slicer, monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    monkeypatch.setattr("CardioPrecisionLib.scene_desktop.importlib.util.find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="extension PyTorch"):
         logic_of(shell).ensureDependencies()
     assert asked == []

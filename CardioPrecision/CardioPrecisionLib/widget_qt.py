@@ -1,0 +1,174 @@
+"""What the module widgets share that needs Qt: a child process, tables, reasons on buttons, reports, an editor.
+
+Runs inside Slicer's desktop only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from .scene_child import read_json
+from .widget_run import follow
+
+_EDITOR_TAG = "CardioPrecisionEditor"
+_webWidgets: list[Any] = []  # a window without a parent lives as long as somebody knows it
+
+
+def later(milliseconds: int, function: Callable[[], None]) -> None:
+    """Call a function once, from the event loop."""
+    qt.QTimer.singleShot(milliseconds, function)
+
+
+def launch(
+    command: list[str], variables: dict[str, str], on_line: Callable[[str], None], on_exit: Callable[[int], None]
+) -> Any:
+    """Start a process and follow it from the event loop; see `widget_run.Launch`.
+
+    ``launchConsoleProcess`` follows by itself from Slicer 5.12 on (parameter ``blocking``); before, `follow` does.
+    """
+    start = slicer.util.launchConsoleProcess
+    given = {"useStartupEnvironment": False, "updateEnvironment": variables}
+    if "blocking" in inspect.signature(start).parameters:
+        return start(
+            command,
+            blocking=False,
+            logCallback=lambda line: on_line(str(line).rstrip("\r\n")),
+            completedCallback=lambda code: on_exit(int(code)),
+            **given,
+        )
+    process = start(command, **given)
+    follow(process, on_line, on_exit, later)
+    return process
+
+
+def record_details(output: Path) -> dict[str, Any]:
+    """``details`` of a run's record, and none where there is no record."""
+    path = output / "run.json"
+    return dict(read_json(path).get("details") or {}) if path.is_file() else {}
+
+
+def fill_table(table: Any, header: list[str], rows: Iterable[list[tuple[str, str]]]) -> None:
+    """Fill a QTableWidget with rows of (text, tooltip)."""
+    rows = list(rows)
+    table.clearContents()
+    table.setColumnCount(len(header))
+    table.setHorizontalHeaderLabels(header)
+    table.setRowCount(len(rows))
+    for r, row in enumerate(rows):
+        for c, (text, tip) in enumerate(row):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(tip)
+            table.setItem(r, c, item)
+    table.resizeColumnsToContents()
+    table.resizeRowsToContents()
+
+
+@contextlib.contextmanager
+def busy(text: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Say what takes some seconds, and show the waiting cursor meanwhile."""
+    say(text)
+    slicer.app.processEvents()
+    qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+    try:
+        yield
+    finally:
+        qt.QApplication.restoreOverrideCursor()
+        say("")
+
+
+def set_reason(button: Any, reason: str | None, tip: str) -> None:
+    """Enable a button, or disable it and say why in its tooltip."""
+    button.enabled = not reason
+    button.toolTip = reason or tip
+
+
+def name_choices(combo_box: Any, texts: Iterable[str]) -> None:
+    """Give the choices of a combo box, which ``connectGui`` has filled with plain values, texts for people."""
+    for n, text in enumerate(texts):
+        combo_box.setItemText(n, text)
+
+
+def show_page(html: str, key: str) -> str:
+    """Show a page in Slicer's web view where there is one, else in the system's browser; the file that holds it."""
+    folder = Path(slicer.app.temporaryPath)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"cardioprecision-report-{key}.html"
+    path.write_text(html, encoding="utf-8")
+    url = qt.QUrl.fromLocalFile(str(path))
+    if slicer.app.testingEnabled():
+        return str(path)
+    if hasattr(slicer, "qSlicerWebWidget") and slicer.util.mainWindow() is not None:
+        view = slicer.qSlicerWebWidget()
+        view.url = url.toString()
+        view.resize(1000, 900)
+        view.show()
+        _webWidgets[:] = [view]
+    else:
+        qt.QDesktopServices.openUrl(url)
+    return str(path)
+
+
+def show_chart(chart_node: Any) -> None:
+    """Show a chart in the layout's plot view, where there are views."""
+    if chart_node is not None and slicer.app.layoutManager() is not None:
+        slicer.modules.plots.logic().ShowChartInLayout(chart_node)
+
+
+def show_straightened(node: Any) -> None:
+    """Show a volume along its own axes in all slice views, where there are views."""
+    if slicer.app.layoutManager() is None:
+        return
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        view.RotateToVolumePlane(node)
+    slicer.util.resetSliceViews()
+
+
+class SegmentEditor:
+    """Slicer's Segment Editor inside a frame of a module; made when it is first opened."""
+
+    def __init__(self, frame: Any):
+        self._frame = frame
+        self._editor: Any = None
+
+    def open(self, segmentation: Any, volume: Any) -> None:
+        """Edit a segmentation over a volume."""
+        scene = slicer.mrmlScene
+        node = scene.GetSingletonNode(_EDITOR_TAG, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag(_EDITOR_TAG)
+            node = scene.AddNode(node)
+        if self._editor is None:
+            self._editor = slicer.qMRMLSegmentEditorWidget()
+            self._editor.setMaximumNumberOfUndoStates(10)
+            self._editor.setSegmentationNodeSelectorVisible(False)
+            self._editor.setSourceVolumeNodeSelectorVisible(False)
+            self._frame.layout().addWidget(self._editor)
+        # The parameter set first, so that the selections that follow are kept in it (as in Slicer's own module).
+        self._editor.setMRMLSegmentEditorNode(node)
+        self._editor.setMRMLScene(scene)
+        self._editor.setSegmentationNode(segmentation)
+        self._editor.setSourceVolumeNode(volume)
+        self._editor.installKeyboardShortcuts()
+
+    def close(self) -> None:
+        """Stop editing."""
+        if self._editor is not None:
+            self._editor.setActiveEffect(None)
+            self._editor.uninstallKeyboardShortcuts()
+            self._editor.removeViewObservations()
+
+    def forget(self) -> None:
+        """The scene is going."""
+        if self._editor is not None:
+            self.close()
+            self._editor.setSegmentationNode(None)
+            self._editor.setSourceVolumeNode(None)
