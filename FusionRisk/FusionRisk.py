@@ -1,9 +1,8 @@
-"""Fusion Risk in 3D Slicer: a thin shell over FusionRiskLib. It has no user interface yet.
+"""Fusion Risk in 3D Slicer: a thin shell over FusionRiskLib.
 
 From the Python console::
 
-    import FusionRisk
-    logic = FusionRisk.FusionRiskLogic()
+    logic = slicer.util.getModuleLogic("FusionRisk")
     logic.ensureDependencies()
     recordNode = logic.addRecord({"sex": "male", "age_years": 61, "sbp_mmhg": 148, "total_chol_mg_dl": 228})
     result = logic.processInChild(recordNode)
@@ -14,56 +13,76 @@ Measurements of LV Function and Coronary Plaque that are in the scene join the r
 # ruff: noqa: PT009
 
 import slicer
+from CardioPrecisionLib import widget_qt as gui
+from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
+from CardioPrecisionLib.widget_scene import plain_rows, runs_of
 from slicer import vtkMRMLTextNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+
+#: Groups of the form that are unfolded from the start.
+OPEN_GROUPS = ("patient", "vitals", "lipids")
 
 
 class FusionRisk(ScriptedLoadableModule):
-    """Registers the module; there is no FusionRiskWidget yet."""
+    """Registers the module."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("Fusion Risk")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
-        parent.dependencies = ["CardioPrecision", "SubjectHierarchy"]
+        parent.dependencies = ["CardioPrecision"]
         parent.contributors = ["CardioPrecision developers"]
         parent.helpText = _(
-            "Published cardiovascular risk scores and the statements of guidelines that follow, from a clinical record "
-            "and the measurements in the scene. For research, not for clinical decisions. It has no user interface "
-            "yet; use FusionRiskLogic from Python."
+            "Published cardiovascular risk scores, the statements of guidelines that follow, and models that you have "
+            "trained, from a clinical record and the measurements in the scene. Enter what you know, leave out what "
+            "you do not, and press Apply. For research, not for clinical decisions. To cite: see CITATION.cff of "
+            '<a href="https://github.com/CardioPrecision/CardioPrecision">CardioPrecision</a>, and the source of each '
+            "score in the report."
         )
         parent.acknowledgementText = _(
             "Developed by the CardioPrecision developers. Every score and statement cites its source."
         )
-        # Without a FusionRiskWidget class Slicer makes no widget representation by itself (Base/QTGUI/
-        # qSlicerScriptedLoadableModule.cxx, setPythonSource); hidden keeps the module out of the menus as well.
-        parent.widgetRepresentationCreationEnabled = False
-        parent.hidden = True
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Offer the synthetic record in the module Sample Data."""
+    from CardioPrecisionLib.scene_desktop import register_sample
+
+    register_sample("CardioPrecision: synthetic clinical record", "Synthetic clinical record", loadSampleData)
+
+
+def loadSampleData():
+    """Add the record of a synthetic patient; returns its node in a list."""
+    from FusionRiskLib.scene_logic import add_sample
+
+    return [add_sample(slicer.mrmlScene)]
 
 
 @parameterNodeWrapper
 class FusionRiskParameterNode:
     """What a user chooses; saved with the scene.
 
-    recordNode: the clinical record, JSON in a text node.
+    recordNode: the clinical record, JSON in a text node; the form writes it.
     useMeasurements: whether the scene's measurement tables join the record.
     scores: names, families or patterns, separated by blanks; empty for all.
+    modelFolder: folder of a trained fusion model.
     """
 
     recordNode: vtkMRMLTextNode
     useMeasurements: bool = True
     scores: str = ""
+    modelFolder: str = ""
 
 
-class FusionRiskLogic(ScriptedLoadableModuleLogic):
-    """Delegates to FusionRiskLib.scene_logic; nothing is computed here."""
+class FusionRiskLogic(AnalysisLogic):
+    """Delegates to FusionRiskLib.scene_logic and scene_fusion; nothing is computed here."""
+
+    title = "Fusion Risk"
+    border = "FusionRiskLib.scene_logic"
 
     def getParameterNode(self):
         return FusionRiskParameterNode(super().getParameterNode())
@@ -73,9 +92,13 @@ class FusionRiskLogic(ScriptedLoadableModuleLogic):
 
         :param torch: scores and plan need no model.
         """
-        from CardioPrecisionLib.scene_desktop import ensure_dependencies
+        super().ensureDependencies(torch)
 
-        ensure_dependencies(_("Fusion Risk"), torch)
+    def ensureFusion(self):
+        """Install what a trained model needs and Slicer does not bundle, asking first."""
+        from CardioPrecisionLib.scene_desktop import ensure_list
+
+        ensure_list(self.title, "FusionRisk", "FusionRisk_requirements.txt")
 
     def addRecord(self, values):
         """Add a clinical record to the scene.
@@ -83,10 +106,10 @@ class FusionRiskLogic(ScriptedLoadableModuleLogic):
         :param values: field names and values; checked.
         :return: the text node that holds it.
         """
-        from FusionRiskLib import scene_logic
         from FusionRiskLib.clinical.record import record_from_values
 
-        return scene_logic.add_record(slicer.mrmlScene, record_from_values(values, _("the record"), "entered"))
+        record = record_from_values(values, _("the record"), "entered")
+        return self.sceneLogic().add_record(slicer.mrmlScene, record)
 
     def process(self, recordNode, measurementNodes=None, scores=None, progress=None):
         """Score in this process; the application does not respond meanwhile.
@@ -98,14 +121,13 @@ class FusionRiskLogic(ScriptedLoadableModuleLogic):
         :return: FusionRiskLib.scene_logic.SceneResult.
         """
         from CardioPrecisionLib.analysis import silent
-        from FusionRiskLib import scene_logic
 
-        return scene_logic.run_on_nodes(
+        return self.sceneLogic().run_on_nodes(
             slicer.mrmlScene, recordNode, measurementNodes, scores=scores, progress=progress or silent
         )
 
     def processInChild(self, recordNode, measurementNodes=None, scores=None, progress=None, shouldStop=None):
-        """Score in a child process, keep the application alive, and load the results.
+        """Score in a child process, keep the application alive, wait, and load the results.
 
         :param recordNode: text node with the clinical record.
         :param measurementNodes: measurement tables; None for all in the scene.
@@ -114,24 +136,270 @@ class FusionRiskLogic(ScriptedLoadableModuleLogic):
         :param shouldStop: callable that says whether the user has cancelled.
         :return: FusionRiskLib.scene_logic.SceneResult.
         """
-        from CardioPrecisionLib.analysis import silent
-        from CardioPrecisionLib.scene_desktop import child_options
-        from FusionRiskLib import scene_logic
+        return self.runInChild(recordNode, measurementNodes, scores=scores, progress=progress, shouldStop=shouldStop)
 
-        return scene_logic.run_in_child(
-            slicer.mrmlScene,
+    def predict(self, modelFolder, recordNode=None, measurementNodes=None):
+        """Ask a trained model about the scene's patient, in this process; some seconds.
+
+        :param modelFolder: folder of ``cardioprecision fusion train``.
+        :param measurementNodes: measurement tables; None for all in the scene.
+        :return: FusionRiskLib.scene_fusion.ScenePrediction.
+        """
+        from FusionRiskLib.scene_fusion import predict_for_scene
+
+        return predict_for_scene(slicer.mrmlScene, modelFolder, recordNode, measurementNodes)
+
+    def startRun(self, parameterNode, onProgress, onEnd, licences=None, labelsNode=None, replaces=None):
+        """Start the run that a parameter node describes and return at once.
+
+        :return: CardioPrecisionLib.widget_run.ChildRun.
+        """
+        recordNode = parameterNode.recordNode
+        measurementNodes = None if parameterNode.useMeasurements else []
+        names = parameterNode.scores.split()
+        border = self.sceneLogic()
+        return self.start(
             recordNode,
-            measurementNodes,
-            scores=scores,
-            progress=progress or silent,
-            **child_options(shouldStop),
+            lambda folder: border.export_job(slicer.mrmlScene, recordNode, folder, measurementNodes),
+            onProgress,
+            onEnd,
+            parameters={"score": names} if names else {},
+            replaces=replaces,
+            names={"clinical.json": recordNode.GetName()},
         )
 
-    def removeRun(self, result):
-        """Take everything that a run has added out of the scene."""
-        from CardioPrecisionLib.scene_batch import remove_run
 
-        return remove_run(slicer.mrmlScene, result.run_id)
+class FusionRiskWidget(AnalysisWidget):
+    """A form in; scores, plan, prediction."""
+
+    analyses = ("risk",)
+
+    def makeLogic(self):
+        return FusionRiskLogic()
+
+    def connectWidgets(self):
+        from CardioPrecisionLib.widget_form import Form
+        from FusionRiskLib.clinical.form import form
+
+        self._prediction = None
+        self._problems = {}
+        self.form = Form(self.ui.formCollapsibleButton, form(), self.onFormChanged, OPEN_GROUPS)
+        self._formNode = None
+        self.ui.newButton.clicked.connect(self.onNewButton)
+        self.ui.openButton.clicked.connect(self.onOpenButton)
+        self.ui.chartButton.clicked.connect(self.onChartButton)
+        self.ui.modelButton.clicked.connect(self.onModelButton)
+        self.ui.predictButton.clicked.connect(self.onPredictButton)
+        self.ui.contributionButton.clicked.connect(self.onContributionButton)
+        self.ui.predictionReportButton.clicked.connect(self.onPredictionReportButton)
+        self.ui.removePredictionButton.clicked.connect(self.onRemovePredictionButton)
+        self.showPrediction(None)
+
+    # -- the record
+    def setParameterNode(self, parameterNode):
+        super().setParameterNode(parameterNode)
+        self.showRecord()
+        self.updateApply()
+        self.showFound()
+        self.updatePredict()
+
+    def onParametersChanged(self, caller=None, event=None):
+        if self._parameterNode is not None and self._parameterNode.recordNode is not self._formNode:
+            self.showRecord()
+        super().onParametersChanged(caller, event)
+        self.updatePredict()
+
+    def showRecord(self):
+        """Fill the form from the record that is chosen."""
+        from CardioPrecisionLib.errors import InputError
+        from FusionRiskLib.clinical.entry import shown
+        from FusionRiskLib.clinical.record import Record
+        from FusionRiskLib.scene_logic import record_from_node
+
+        node = self._parameterNode.recordNode if self._parameterNode is not None else None
+        self._formNode, self._record, self._problems = node, Record(), {}
+        if node is not None and (node.GetText() or "").strip():
+            try:
+                self._record = record_from_node(node)
+            except InputError as error:
+                self.say(str(error), bad=True)
+        for name, row in self.form.rows.items():
+            typed = shown(self._record, name)
+            row.show(typed.text, typed.unit)
+        self.form.set_enabled(node is not None)
+
+    def onFormChanged(self, row, unitBefore):
+        """A row was edited: check it and write the record."""
+        from FusionRiskLib.clinical.entry import Typed, converted, with_row
+        from FusionRiskLib.scene_logic import set_record
+
+        if self._formNode is None:
+            return
+        if unitBefore:
+            row.show(converted(row.name, row.text, unitBefore, row.unit), row.unit)
+        self._record, checked = with_row(self._record, row.name, Typed(row.text, row.unit))
+        row.mark(checked.problem, checked.unusual)
+        self._problems.pop(row.name, None)
+        if checked.problem:
+            self._problems[row.name] = checked.problem
+        else:
+            set_record(self._formNode, self._record)
+        self.updateApply()
+        self.updatePredict()
+
+    def onNewButton(self):
+        from FusionRiskLib.clinical.record import Record
+        from FusionRiskLib.scene_logic import add_record
+
+        self._parameterNode.recordNode = add_record(slicer.mrmlScene, Record())
+
+    def onOpenButton(self):
+        path = gui.open_file(_("Open a clinical record"), _("Clinical record (*.json *.csv)"))
+        if path:
+            self.openRecord(path)
+
+    def openRecord(self, path):
+        """Take a record from a file: JSON, one-row CSV, or a FHIR R4 bundle."""
+        from CardioPrecisionLib.errors import InputError
+        from FusionRiskLib.clinical.files import read_record
+        from FusionRiskLib.scene_logic import add_record
+
+        try:
+            record = read_record(path)
+        except InputError as error:
+            self.say(str(error), bad=True)
+            return
+        self._parameterNode.recordNode = add_record(slicer.mrmlScene, record)
+        self.say("\n".join(record.warnings))
+
+    def loadSample(self):
+        self._parameterNode.recordNode = loadSampleData()[0]
+
+    def showFound(self):
+        """The measurements of other modules that are in the scene."""
+        rows = []
+        for run in runs_of(slicer.mrmlScene):
+            if run.analysis not in self.analyses:
+                states = [row[0] for row in plain_rows(run.table, ["state"])]
+                there = sum(state in ("measured", "entered") for state in states)
+                text = _("{there} measured, {missing} not").format(there=there, missing=len(states) - there)
+                rows.append([(run.title, ""), (text, "")])
+        gui.fill_table(self.ui.foundTable, [_("Run"), _("Measurements")], rows)
+
+    # -- scores and plan
+    def whyNotApply(self):
+        node = self._parameterNode
+        if node.recordNode is None:
+            return _("Choose a record, start a new one, or load the sample.")
+        if self._problems:
+            return next(iter(self._problems.values()))
+        if not self._record.entries:
+            return _("The record is empty; enter at least sex and age.")
+        return ""
+
+    def needsModel(self):
+        return False
+
+    def launchRun(self, licences, labelsNode=None, replaces=None):
+        return self.logic.startRun(self._parameterNode, self.onProgress, self.onRunEnd, licences, replaces=replaces)
+
+    def showRun(self, run):
+        self.showFound()
+        none = _("There are no results yet.") if run is None else ""
+        chart = run.first("vtkMRMLPlotChartNode") if run is not None else None
+        reason = none or ("" if chart is not None else _("No risk of ten years could be computed."))
+        gui.set_reason(self.ui.chartButton, reason, _("Show the ten-year risks in a plot view."))
+        plan = run.first("vtkMRMLTableNode", "Plan") if run is not None else None
+        columns = ["state", "topic", "text", "strength", "reason", "guideline", "edition", "citation", "inputs"]
+        rows = plain_rows(plan, columns) if plan is not None else []
+        counts = {state: sum(row[0] == state for row in rows) for state in ("applies", "not_assessable")}
+        applying = [row for row in rows if row[0] == "applies"]
+        self.ui.planLabel.text = _(
+            "What guidelines say: {applies} statements apply, {unknown} cannot be assessed, {other} do not apply."
+        ).format(
+            applies=counts["applies"],
+            unknown=counts["not_assessable"],
+            other=len(rows) - sum(counts.values()),
+        )
+        self.ui.planLabel.visible = bool(rows)
+        header = [_("Topic"), _("Statement"), _("Strength"), _("Guideline")]
+        shown = [
+            [(topic, ""), (text, inputs), (strength, ""), (f"{guideline} {edition}", citation)]
+            for _state, topic, text, strength, _reason, guideline, edition, citation, inputs in applying
+        ]
+        gui.fill_table(self.ui.planTable, header, shown)
+
+    def showResult(self, result):
+        gui.show_chart(result.chart)
+
+    def onChartButton(self):
+        gui.show_chart(self.chosenRun.first("vtkMRMLPlotChartNode"))
+
+    # -- a trained model
+    def updatePredict(self):
+        node = self._parameterNode
+        reason = _("Open the module first.") if node is None else ""
+        if node is not None and not node.modelFolder:
+            reason = _("Choose the folder of a trained model.")
+        gui.set_reason(self.ui.predictButton, reason, _("Ask the model about this patient; takes some seconds."))
+
+    def onModelButton(self):
+        folder = gui.choose_folder(_("Folder of a trained model"))
+        if folder:
+            self._parameterNode.modelFolder = folder
+
+    def onPredictButton(self):
+        from CardioPrecisionLib.errors import InputError
+
+        node = self._parameterNode
+        try:
+            self.logic.ensureDependencies(torch=True)
+            self.logic.ensureFusion()
+            with gui.busy(_("Asking the model …"), self.say):
+                made = self.logic.predict(node.modelFolder, node.recordNode, None if node.useMeasurements else [])
+        except (InputError, RuntimeError) as error:
+            self.say(str(error), bad=True)
+            return
+        if self._prediction is not None:
+            self.logic.removeRun(self._prediction)
+        self.showPrediction(made)
+
+    def showPrediction(self, made):
+        """Show what a model says: probability with model uncertainty, set or bound, contributions."""
+        self._prediction = made
+        rows, contributions = [], []
+        if made is not None:
+            [row] = plain_rows(made.prediction_table, gui.column_names(made.prediction_table)[1:])
+            rows = [
+                [(name, ""), (value, "")]
+                for name, value in zip(gui.column_names(made.prediction_table)[1:], row, strict=True)
+            ]
+            contributions = plain_rows(made.contribution_table, ["input", "class", "contribution"])
+            self.say("\n".join(made.warnings))
+        gui.fill_table(self.ui.predictionTable, [_("The model says"), _("Value")], rows)
+        header = [_("Input"), _("Class"), _("Contribution")]
+        gui.fill_table(self.ui.contributionTable, header, [[(text, "") for text in row] for row in contributions])
+        none = _("There is no prediction yet.") if made is None else ""
+        chart = made.chart if made is not None else None
+        reason = none or ("" if chart is not None else _("The model refused; it has nothing to explain."))
+        gui.set_reason(self.ui.contributionButton, reason, _("Show the contributions in a plot view."))
+        gui.set_reason(self.ui.predictionReportButton, none, _("Show the report of the prediction."))
+        gui.set_reason(self.ui.removePredictionButton, none, _("Take the prediction out of the scene."))
+
+    def onContributionButton(self):
+        gui.show_chart(self._prediction.chart)
+
+    def onPredictionReportButton(self):
+        gui.show_page(self._prediction.report.GetText(), self._prediction.run_id)
+
+    def onRemovePredictionButton(self):
+        self.logic.removeRun(self._prediction)
+        self.showPrediction(None)
+
+    def onSceneStartClose(self, caller, event):
+        self._formNode = None
+        self.showPrediction(None)
+        super().onSceneStartClose(caller, event)
 
 
 class FusionRiskTest(ScriptedLoadableModuleTest):

@@ -36,7 +36,6 @@ def ensure_dependencies(requester: str, torch: bool = True) -> None:
     RuntimeError
         torch cannot be had; the message is for the user.
     """
-    import slicer.packaging
     from slicer.i18n import tr as _
 
     with _wheels_folder():
@@ -51,17 +50,27 @@ def ensure_dependencies(requester: str, torch: bool = True) -> None:
                 and PyTorchUtilsLogic().installTorch(askConfirmation=True) is None
             ):
                 raise RuntimeError(_("PyTorch is needed for the model and was not installed."))
-        path = Path(slicer.util.modulePath("CardioPrecision")).with_name("Resources") / REQUIREMENTS
+        ensure_list(requester, "CardioPrecision", REQUIREMENTS)
+
+
+def ensure_list(requester: str, module: str, file: str) -> None:
+    """Install what a requirements file in a module's ``Resources`` names and what is missing, asking first."""
+    import slicer.packaging
+
+    path = Path(slicer.util.modulePath(module)).with_name("Resources") / file
+    with _wheels_folder():
         slicer.packaging.pip_ensure(slicer.packaging.load_requirements(str(path)), requester=requester)
 
 
 @contextlib.contextmanager
 def _wheels_folder() -> Iterator[None]:
-    """Where the settings name a folder of wheels, pip takes packages from there and not from the network."""
+    """Where the settings name a folder of wheels, pip (or uv) takes packages from there, not from the network."""
     folder = str(slicer.app.userSettings().value(WHEELS_SETTING) or "")
-    before = {name: os.environ.get(name) for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS")}
+    options = {"NO_INDEX": "1", "FIND_LINKS": folder}
+    wanted = {f"{tool}_{name}": value for tool in ("PIP", "UV") for name, value in options.items()}
+    before = {name: os.environ.get(name) for name in wanted}
     if folder:
-        os.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=folder)
+        os.environ.update(wanted)
     try:
         yield
     finally:

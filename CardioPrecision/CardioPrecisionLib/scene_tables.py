@@ -111,3 +111,35 @@ def chart_to_node(
         plot.SetMarkerStyle(plot.MarkerStyleCircle)
         chart.AddAndObservePlotSeriesNodeID(plot.GetID())
     return chart
+
+
+def bars_to_node(
+    batch: SceneBatch,
+    table_node: Any,
+    labels: str,
+    values: str,
+    title: str,
+    x_title: str,
+    y_title: str,
+    color: Many[float] = (0.16, 0.44, 0.68),
+) -> Any:
+    """Add a bar chart with a bar for every row of a table node.
+
+    Parameters
+    ----------
+    labels, values : str
+        Columns with the names and the lengths of the bars.
+    """
+    plot = batch.add("vtkMRMLPlotSeriesNode", title)
+    plot.SetAndObserveTableNodeID(table_node.GetID())
+    plot.SetPlotType(plot.PlotTypeBar)
+    plot.SetLabelColumnName(labels)
+    plot.SetYColumnName(values)
+    plot.SetColor(*color)
+    chart = batch.add("vtkMRMLPlotChartNode", title)
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(x_title)
+    chart.SetYAxisTitle(y_title)
+    chart.SetLegendVisibility(False)
+    chart.AddAndObservePlotSeriesNodeID(plot.GetID())
+    return chart

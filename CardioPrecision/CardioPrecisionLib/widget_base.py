@@ -35,8 +35,6 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
     title: ClassVar[str] = ""
     #: Its front to the scene: ``"LVFunctionLib.scene_logic"``.
     border: ClassVar[str] = ""
-    #: File of a job's folder -> what a message calls it.
-    names: ClassVar[dict[str, str]] = {}
 
     def sceneLogic(self, border: str | None = None) -> Any:
         """The module's front to the scene, or another one of it by name; imported when it is first used."""
@@ -71,6 +69,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         licences: list[str] | None = None,
         replaces: str | None = None,
         border: Any = None,
+        names: dict[str, str] | None = None,
     ) -> ChildRun:
         """Start a child process and return at once.
 
@@ -81,6 +80,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         :param licences: bundles whose licence the user has accepted.
         :param replaces: id of a run that goes when this one is there.
         :param border: another front to the scene than the module's own.
+        :param names: file of the job's folder -> what a message calls it.
         """
         border = border or self.sceneLogic()
 
@@ -107,7 +107,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             launch=gui.launch,
             later=gui.later,
             python=shutil.which("PythonSlicer"),
-            names=self.names,
+            names=names,
         )
 
     def load(self, inputNode: Any, load: Any, replaces: str | None = None, **more: Any) -> Any:

@@ -131,6 +131,27 @@ def show_straightened(node: Any) -> None:
     slicer.util.resetSliceViews()
 
 
+def column_names(table_node: Any) -> list[str]:
+    """The columns of a table node, in their order."""
+    table = table_node.GetTable()
+    return [str(table.GetColumnName(n)) for n in range(table.GetNumberOfColumns())]
+
+
+def open_file(title: str, kinds: str) -> str:
+    """A file that the user chooses; empty where the dialog was cancelled."""
+    return str(qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", kinds) or "")
+
+
+def save_file(title: str, name: str, kinds: str) -> str:
+    """A file to write that the user chooses; empty where the dialog was cancelled."""
+    return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kinds) or "")
+
+
+def choose_folder(title: str) -> str:
+    """A folder that the user chooses; empty where the dialog was cancelled."""
+    return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title) or "")
+
+
 class SegmentEditor:
     """Slicer's Segment Editor inside a frame of a module; made when it is first opened."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from CardioPrecisionLib import scene_tables as tables
-from CardioPrecisionLib.analysis import Progress, silent
+from CardioPrecisionLib.analysis import Progress, Table, silent
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.scene_batch import SceneBatch, remove_run
 
@@ -35,6 +35,8 @@ class ScenePrediction:
         `remove_run(scene, run_id)` takes all of it away again.
     prediction_table, without_table, contribution_table : vtkMRMLTableNode
         Probability with model uncertainty, set or bound, and state; the same without each modality; contributions.
+    chart : vtkMRMLPlotChartNode or None
+        The contributions as bars, of the last class; None where the model refused.
     report : vtkMRMLTextNode
         As HTML.
     folder : int
@@ -48,6 +50,7 @@ class ScenePrediction:
     prediction_table: Any = None
     without_table: Any = None
     contribution_table: Any = None
+    chart: Any = None
     report: Any = None
     folder: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -111,6 +114,23 @@ def predict_for_scene(
         made.contribution_table = tables.table_to_node(batch, by_name["contributions"])
         made.report = batch.add("vtkMRMLTextNode", "Fusion report")
         set_text(made.report, page)
-        for node in (made.prediction_table, made.without_table, made.contribution_table, made.report):
+        nodes = [made.prediction_table, made.without_table, made.contribution_table, made.report]
+        bars = _bars(by_name["contributions"])
+        if bars.columns["input"]:
+            nodes.append(tables.table_to_node(batch, bars))
+            made.chart = tables.bars_to_node(
+                batch, nodes[-1], "input", "contribution", bars.title, "Input", "Contribution"
+            )
+            nodes.append(made.chart)
+        for node in nodes:
             batch.place(node, made.folder)
     return made
+
+
+def _bars(contributions: Table) -> Table:
+    """The contributions to the last class, which a bar chart has room for."""
+    columns = contributions.columns
+    last = columns["class"][-1] if columns["class"] else None
+    rows = [n for n, name in enumerate(columns["class"]) if name == last]
+    shown = {name: [columns[name][n] for n in rows] for name in ("input", "contribution")}
+    return Table("contribution_bars", f"Contributions to {last}", shown)

@@ -340,7 +340,9 @@ def _add(batch: SceneBatch, made: SceneResult, record_node: Any, page: str) -> N
     risks = _risks(made.measurements, made.record)
     if risks.columns["risk"]:
         made.risk_table = tables.table_to_node(batch, risks)
-        made.chart = _bars(batch, made.risk_table, risks)
+        made.chart = tables.bars_to_node(
+            batch, made.risk_table, "score", "risk", risks.title, "Score", "Risk (%)", _BAR
+        )
     made.report = batch.add("vtkMRMLTextNode", "Risk report")
     set_text(made.report, page)
     for node in (made.measurement_table, made.plan_table, made.values_table, made.risk_table, made.chart, made.report):
@@ -402,20 +404,3 @@ def _risks(measurements: Measurements, record: Record) -> Table:
         },
         {"risk": "%"},
     )
-
-
-def _bars(batch: SceneBatch, table_node: Any, table: Table) -> Any:
-    """A bar for every row of the table of risks."""
-    plot = batch.add("vtkMRMLPlotSeriesNode", table.title)
-    plot.SetAndObserveTableNodeID(table_node.GetID())
-    plot.SetPlotType(plot.PlotTypeBar)
-    plot.SetLabelColumnName("score")
-    plot.SetYColumnName("risk")
-    plot.SetColor(*_BAR)
-    chart = batch.add("vtkMRMLPlotChartNode", table.title)
-    chart.SetTitle(table.title)
-    chart.SetXAxisTitle("Score")
-    chart.SetYAxisTitle("Risk (%)")
-    chart.SetLegendVisibility(False)
-    chart.AddAndObservePlotSeriesNodeID(plot.GetID())
-    return chart

@@ -259,6 +259,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 #: What is imported anew with the stand-ins and goes with them.
 ANEW = (
     "qt",
+    "ctk",
     *(f"slicer.{name}" for name in ("ScriptedLoadableModule", "i18n", "parameterNodeWrapper")),
     *(f"CardioPrecisionLib.widget_{name}" for name in ("base", "qt", "form", "study")),
     *MODULES,
@@ -310,6 +311,8 @@ def install() -> Any:
         sys.modules["qt"] = types.ModuleType("qt")
         return slicer
     sys.modules["qt"] = qt_bench.qt_module()
+    sys.modules["ctk"] = types.ModuleType("ctk")
+    sys.modules["ctk"].ctkCollapsibleButton = qt_bench.CollapsibleButton
     for name, kind in qt_bench.SLICER_WIDGETS.items():
         if name.startswith("q"):
             setattr(slicer, name, kind)

@@ -410,9 +410,14 @@ def test_shell_hands_everything_on(shell, app, monkeypatch):
     from CardioPrecisionLib import scene_desktop
 
     monkeypatch.setattr(slicer, "mrmlScene", app.scene)
-    assert set(shell.FusionRiskParameterNode.allParameters) == {"recordNode", "useMeasurements", "scores"}
+    assert set(shell.FusionRiskParameterNode.allParameters) == {
+        "recordNode",
+        "useMeasurements",
+        "scores",
+        "modelFolder",
+    }
     logic = shell.FusionRiskLogic()
-    assert logic.getParameterNode().parameterNode == "parameter node"
+    assert logic.getParameterNode().useMeasurements is True
     node = logic.addRecord({"sex": "male", "age_years": 61})
     assert scene_logic.record_from_node(node).value("age_years") == 61
     calls, events = [], []
@@ -427,7 +432,7 @@ def test_shell_hands_everything_on(shell, app, monkeypatch):
     assert events == [1]
     more["progress"](0.5, "stage")
     asked = []
-    monkeypatch.setattr(scene_desktop, "ensure_dependencies", lambda *what: asked.append(what))
+    monkeypatch.setattr("CardioPrecisionLib.widget_base.ensure_dependencies", lambda *what: asked.append(what))
     logic.ensureDependencies()
     assert asked == [("Fusion Risk", False)]  # scores need no model
     with pytest.raises(InputError, match="sbp_mmhg"):
