@@ -15,6 +15,7 @@ from typing import Annotated, Union
 import slicer
 import vtk
 from CardioPrecisionLib import widget_qt as gui
+from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
 from CardioPrecisionLib.widget_scene import (
     jump_slices,
@@ -343,7 +344,6 @@ class CoronaryPlaqueWidget(AnalysisWidget):
         if node.inputNode is None:
             return _("Choose the CT volume, or load the sample.")
         if node.analysis == ANGIOGRAM and node.seedsNode is not None and node.seedsNode.GetNumberOfControlPoints():
-            from CardioPrecisionLib.errors import InputError
             from CoronaryPlaqueLib.scene_ccta import seeds_from_nodes
 
             try:
@@ -473,7 +473,6 @@ class CoronaryPlaqueWidget(AnalysisWidget):
             self.updateRelabel()
 
     def onRelabelButton(self):
-        from CardioPrecisionLib.errors import InputError
         from CoronaryPlaqueLib.vessels import SEGMENTS, SITES
 
         run, row = self.chosenRun, self.ui.lesionsTable.currentRow()

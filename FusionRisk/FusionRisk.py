@@ -14,6 +14,7 @@ Measurements of LV Function and Coronary Plaque that are in the scene join the r
 
 import slicer
 from CardioPrecisionLib import widget_qt as gui
+from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
 from CardioPrecisionLib.widget_scene import plain_rows, runs_of
 from slicer import vtkMRMLTextNode
@@ -182,7 +183,7 @@ class FusionRiskWidget(AnalysisWidget):
         from FusionRiskLib.clinical.form import form
 
         self._prediction = None
-        self._problems = {}
+        self._problems, self._readable = {}, True
         self.form = Form(self.ui.formCollapsibleButton, form(), self.onFormChanged, OPEN_GROUPS)
         self._formNode = None
         self.ui.newButton.clicked.connect(self.onNewButton)
@@ -211,22 +212,24 @@ class FusionRiskWidget(AnalysisWidget):
 
     def showRecord(self):
         """Fill the form from the record that is chosen."""
-        from CardioPrecisionLib.errors import InputError
         from FusionRiskLib.clinical.entry import shown
         from FusionRiskLib.clinical.record import Record
         from FusionRiskLib.scene_logic import record_from_node
 
         node = self._parameterNode.recordNode if self._parameterNode is not None else None
-        self._formNode, self._record, self._problems = node, Record(), {}
+        self._formNode, self._record, self._problems, self._readable = node, Record(), {}, True
         if node is not None and (node.GetText() or "").strip():
             try:
                 self._record = record_from_node(node)
             except InputError as error:
                 self.say(str(error), bad=True)
+            except ImportError:
+                self.say(_("The record is shown once packages are installed; press Apply."), bad=True)
+                self._readable = False
         for name, row in self.form.rows.items():
             typed = shown(self._record, name)
             row.show(typed.text, typed.unit)
-        self.form.set_enabled(node is not None)
+        self.form.set_enabled(node is not None and self._readable)
 
     def onFormChanged(self, row, unitBefore):
         """A row was edited: check it and write the record."""
@@ -251,16 +254,16 @@ class FusionRiskWidget(AnalysisWidget):
         from FusionRiskLib.clinical.record import Record
         from FusionRiskLib.scene_logic import add_record
 
-        self._parameterNode.recordNode = add_record(slicer.mrmlScene, Record())
+        if self.ensured():
+            self._parameterNode.recordNode = add_record(slicer.mrmlScene, Record())
 
     def onOpenButton(self):
         path = gui.open_file(_("Open a clinical record"), _("Clinical record (*.json *.csv)"))
-        if path:
+        if path and self.ensured():
             self.openRecord(path)
 
     def openRecord(self, path):
         """Take a record from a file: JSON, one-row CSV, or a FHIR R4 bundle."""
-        from CardioPrecisionLib.errors import InputError
         from FusionRiskLib.clinical.files import read_record
         from FusionRiskLib.scene_logic import add_record
 
@@ -293,7 +296,7 @@ class FusionRiskWidget(AnalysisWidget):
             return _("Choose a record, start a new one, or load the sample.")
         if self._problems:
             return next(iter(self._problems.values()))
-        if not self._record.entries:
+        if not self._record.entries and self._readable:
             return _("The record is empty; enter at least sex and age.")
         return ""
 
@@ -324,12 +327,14 @@ class FusionRiskWidget(AnalysisWidget):
         self.ui.planLabel.visible = bool(rows)
         header = [_("Topic"), _("Statement"), _("Strength"), _("Guideline")]
         shown = [
-            [(topic, ""), (text, inputs), (strength, ""), (f"{guideline} {edition}", citation)]
+            [(topic.replace("_", " "), ""), (text, inputs), (strength, ""), (f"{guideline} {edition}", citation)]
             for _state, topic, text, strength, _reason, guideline, edition, citation, inputs in applying
         ]
-        gui.fill_table(self.ui.planTable, header, shown)
+        gui.fill_table(self.ui.planTable, header, shown, wrap=1)
 
     def showResult(self, result):
+        if not self._readable:  # the packages are there now
+            self.showRecord()
         gui.show_chart(result.chart)
 
     def onChartButton(self):
@@ -349,7 +354,6 @@ class FusionRiskWidget(AnalysisWidget):
             self._parameterNode.modelFolder = folder
 
     def onPredictButton(self):
-        from CardioPrecisionLib.errors import InputError
 
         node = self._parameterNode
         try:

@@ -131,6 +131,8 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     #: The module's analyses, as in the registry.
     analyses: ClassVar[tuple[str, ...]] = ()
+    #: Whether all runs are shown together, in one table, where none is chosen.
+    together: ClassVar[bool] = False
     #: Bundles whose licence may have to be accepted.
     bundles: ClassVar[tuple[str, ...]] = ()
 
@@ -161,6 +163,10 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def whyNotApply(self) -> str:
         """Why the analysis cannot be started, for the tooltip; empty where it can."""
         raise NotImplementedError
+
+    def applyTexts(self) -> tuple[str, str]:
+        """Text and tooltip of the Apply button."""
+        return _("Apply"), _("Start the analysis in a process of its own.")
 
     def needsModel(self) -> bool:
         """Whether what would be started needs torch."""
@@ -272,9 +278,9 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             button.text = _("Cancel")
             gui.set_reason(button, stopping, _("Stop the analysis; the scene stays as it is."))
             return
-        button.text = _("Apply")
+        button.text, tip = self.applyTexts()
         reason = self.whyNotApply() if self._parameterNode is not None else _("Open the module first.")
-        gui.set_reason(button, reason, _("Start the analysis in a process of its own."))
+        gui.set_reason(button, reason, tip)
 
     # -- a run ---------------------------------------------------------------------------------------------------------
     @property
@@ -299,6 +305,8 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.ensureDependencies(torch=model)
             licences = self.acceptedLicences() if model else []
             self._run = self.launchRun(licences, **how)
+            if self._run is None:
+                raise InputError(_("Nothing could be started."))
         except (InputError, RuntimeError) as error:
             self.say(str(error), bad=True)
         except Exception as error:  # pip, the disk: a message, and the traceback in the log
@@ -338,10 +346,20 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSampleButton(self) -> None:
         """Load sample and run."""
-        if self._run is None and self._parameterNode is not None:
+        if self._run is None and self._parameterNode is not None and self.ensured():
             with gui.busy(_("Computing the sample …"), self.say):
                 self.loadSample()
             self.startRun()
+
+    def ensured(self) -> bool:
+        """Whether the packages are there, or were installed now: the user is asked, a refusal is shown."""
+        try:
+            self.logic.ensureDependencies(torch=False)
+        except Exception as error:  # pip, the network, or declined: a message, and the traceback in the log
+            logging.exception("Packages could not be installed.")
+            self.say(str(error) or type(error).__name__, bad=True)
+            return False
+        return True
 
     def acceptedLicences(self) -> list[str]:
         """Ask, once, for the licences of weights that restrict their use; raises where one is declined."""
@@ -368,7 +386,7 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @property
     def chosenRun(self) -> SceneRun | None:
         """The run whose results are shown."""
-        index = self.ui.runComboBox.currentIndex
+        index = self.ui.runComboBox.currentIndex - self.together
         return self._runs[index] if 0 <= index < len(self._runs) else None
 
     def updateRuns(self, select: str | None = None) -> None:
@@ -379,21 +397,29 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         box = self.ui.runComboBox
         blocked = box.blockSignals(True)
         box.clear()
+        if self.together:
+            box.addItem(_("All runs"))
         for run in self._runs:
             box.addItem(run.title)
         ids = [run.run_id for run in self._runs]
-        box.currentIndex = ids.index(wanted) if wanted in ids else len(ids) - 1
+        last = 0 if self.together else len(ids) - 1
+        box.currentIndex = ids.index(wanted) + self.together if wanted in ids else last
         box.blockSignals(blocked)
         self.onRunChosen()
 
     def onRunChosen(self, index: int = -1) -> None:
         run = self.chosenRun
         none = "" if run is not None else _("There are no results yet.")
-        rows = shown_rows(run.table) if run is not None else []
+        if self.together and self._runs and run is None:
+            none = _("Choose one run first.")
+        listed = [run] if run is not None else self._runs if self.together else []
         header = [_("Measurement"), _("Value"), _("State")]
-        gui.fill_table(
-            self.ui.measurementsTable, header, [[(r.title, r.why), (r.value, r.why), (r.state, r.why)] for r in rows]
-        )
+        rows = []
+        for each in listed:
+            for r in shown_rows(each.table):
+                title = r.title if run is not None else f"{each.title}: {r.title}"
+                rows.append([(title, r.why), (r.value, r.why), (r.state, r.why)])
+        gui.fill_table(self.ui.measurementsTable, header, rows)
         self.ui.warningsLabel.text = "\n".join(run.warnings) if run is not None else ""
         self.ui.warningsLabel.visible = bool(run is not None and run.warnings)
         no_report = none or ("" if run is not None and run.report is not None else _("This run has no report."))

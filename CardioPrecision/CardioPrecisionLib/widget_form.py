@@ -44,7 +44,7 @@ class Row:
             self.edit.placeholderText = _("YYYY-MM-DD") if item["widget"] == "date" else ""
             self.edit.editingFinished.connect(self._on_changed)
         layout.addWidget(self.edit)
-        if len(self.units) > 1:
+        if len({item["unit_title"] if unit == item["unit"] else unit for unit in self.units}) > 1:
             self.unit_box = qt.QComboBox()
             for unit in self.units:
                 self.unit_box.addItem(item["unit_title"] if unit == item["unit"] else unit)

@@ -15,8 +15,34 @@ import qt
 import slicer
 
 from .scene_child import read_json
+from .scene_desktop import WHEELS_SETTING
 from .widget_run import follow
 
+__all__ = [
+    "CHOICE_PX",
+    "WHEELS_SETTING",
+    "SegmentEditor",
+    "busy",
+    "choice_box",
+    "choose_folder",
+    "column_names",
+    "fill_table",
+    "later",
+    "launch",
+    "name_choices",
+    "open_file",
+    "record_details",
+    "save_file",
+    "set_reason",
+    "set_setting",
+    "setting",
+    "show_chart",
+    "show_page",
+    "show_straightened",
+]
+
+#: Widths in a panel of 400 to 500 pixels: a column of sentences, the widest other column, a choice in a cell.
+_SENTENCE_PX, _WIDE_PX, CHOICE_PX = 280, 235, 160
 _EDITOR_TAG = "CardioPrecisionEditor"
 _webWidgets: list[Any] = []  # a window without a parent lives as long as somebody knows it
 
@@ -54,8 +80,8 @@ def record_details(output: Path) -> dict[str, Any]:
     return dict(read_json(path).get("details") or {}) if path.is_file() else {}
 
 
-def fill_table(table: Any, header: list[str], rows: Iterable[list[tuple[str, str]]]) -> None:
-    """Fill a QTableWidget with rows of (text, tooltip)."""
+def fill_table(table: Any, header: list[str], rows: Iterable[list[tuple[str, str]]], wrap: int | None = None) -> None:
+    """Fill a QTableWidget with rows of (text, tooltip); `wrap` is a column of sentences."""
     rows = list(rows)
     table.clearContents()
     table.setColumnCount(len(header))
@@ -64,9 +90,15 @@ def fill_table(table: Any, header: list[str], rows: Iterable[list[tuple[str, str
     for r, row in enumerate(rows):
         for c, (text, tip) in enumerate(row):
             item = qt.QTableWidgetItem(text)
-            item.setToolTip(tip)
+            item.setToolTip(tip or text)
             table.setItem(r, c, item)
     table.resizeColumnsToContents()
+    for c in range(len(header) - 1):
+        if table.columnWidth(c) > _WIDE_PX and c != wrap:
+            table.setColumnWidth(c, _WIDE_PX)
+    if wrap is not None:
+        table.wordWrap = True
+        table.setColumnWidth(wrap, _SENTENCE_PX)
     table.resizeRowsToContents()
 
 
@@ -135,6 +167,26 @@ def column_names(table_node: Any) -> list[str]:
     """The columns of a table node, in their order."""
     table = table_node.GetTable()
     return [str(table.GetColumnName(n)) for n in range(table.GetNumberOfColumns())]
+
+
+def setting(name: str) -> str:
+    """A setting of the application as text; empty where it is not set."""
+    return str(slicer.app.userSettings().value(name) or "")
+
+
+def set_setting(name: str, value: str) -> None:
+    slicer.app.userSettings().setValue(name, value)
+
+
+def choice_box(texts: Iterable[str], index: int, chosen: Callable[[int], None], tip: str = "") -> Any:
+    """A combo box for a cell of a table; ``chosen(index)`` when the user chooses."""
+    box = qt.QComboBox()
+    for text in texts:
+        box.addItem(text)
+    box.currentIndex = index
+    box.toolTip = tip
+    box.currentIndexChanged.connect(chosen)
+    return box
 
 
 def open_file(title: str, kinds: str) -> str:

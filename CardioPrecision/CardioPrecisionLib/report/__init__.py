@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from .html import render
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .html import render
 
 __all__ = ["render"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when it is used: Slicer's panels read `report.names` where jinja2 is not installed yet.
+    if name == "render":
+        from .html import render
+
+        return render
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
