@@ -17,10 +17,11 @@ from CardioPrecisionLib import widget_qt as gui
 from CardioPrecisionLib.errors import Cancelled, InputError
 from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
 from CardioPrecisionLib.widget_run import why_ended
+from CardioPrecisionLib.widget_test import PanelTest
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 #: Analysis -> the module that runs it.
 MODULES = {
@@ -113,9 +114,14 @@ class CardioPrecisionLogic(AnalysisLogic):
 
     def requirements(self):
         """The lines of the list of packages that the modules need."""
-        folder = os.path.dirname(slicer.util.modulePath("CardioPrecision"))
-        with open(os.path.join(folder, "Resources", "CardioPrecision_requirements.txt"), encoding="utf-8") as file:
-            return file.read().splitlines()
+        from CardioPrecisionLib.scene_desktop import MODEL_REQUIREMENTS, REQUIREMENTS
+
+        folder = os.path.join(os.path.dirname(slicer.util.modulePath("CardioPrecision")), "Resources")
+        lines = []
+        for name in (REQUIREMENTS, MODEL_REQUIREMENTS):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                lines += file.read().splitlines()
+        return lines
 
 
 class CardioPrecisionWidget(AnalysisWidget):
@@ -398,15 +404,10 @@ class CardioPrecisionWidget(AnalysisWidget):
         self.updateStudy()
 
 
-class CardioPrecisionTest(ScriptedLoadableModuleTest):
+class CardioPrecisionTest(PanelTest):
     """Runs inside Slicer."""
 
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-
-    def runTest(self):
-        self.setUp()
-        self.test_StudyAndWorkflow()
+    module = "CardioPrecision"
 
     def test_StudyAndWorkflow(self):
         """The synthetic study is told apart, a chosen role stays, parameters go through a file."""
@@ -415,6 +416,7 @@ class CardioPrecisionTest(ScriptedLoadableModuleTest):
         from CardioPrecisionLib import workflow
         from CardioPrecisionLib.scene_study import choose
 
+        self.needPackages()
         logic = CardioPrecisionLogic()
         self.assertEqual(logic.steps(), [])
         for name in ("LVFunction", "CoronaryPlaque", "FusionRisk"):
@@ -432,3 +434,32 @@ class CardioPrecisionTest(ScriptedLoadableModuleTest):
             nodes["LVFunction"].sex = "male"
             workflow.load(path, nodes)
         self.assertEqual(nodes["LVFunction"].sex, "female")
+
+    def test_RunEverything(self):
+        """Cine, CT and record with the readers' labels, one after the other; the scores see the measurements."""
+        from CardioPrecisionLib.widget_scene import plain_rows
+
+        self.needPackages()
+        modules = {name: importlib.import_module(name) for name in ("LVFunction", "CoronaryPlaque", "FusionRisk")}
+        for name in ("LVFunction", "CoronaryPlaque"):
+            getattr(modules[name], f"{name}Test")().ready()
+        modules["FusionRisk"].loadSampleData()
+        widget = self.panel()
+        self.assertTrue(widget.ui.applyButton.enabled, widget.ui.applyButton.toolTip)
+        widget.ui.applyButton.click()
+        self.assertTrue(widget.running, widget.ui.statusLabel.text)
+        self.waitFor(lambda: not widget.running, "everything")
+        self.assertEqual(widget.ui.statusLabel.text, "3 of 3 done.")
+        self.assertEqual(widget.ui.runComboBox.count, 4)
+        self.assertGreater(widget.ui.measurementsTable.rowCount, 100)
+        widget.ui.runComboBox.currentIndex = 3
+        values = widget.chosenRun.first("vtkMRMLTableNode", "Clinical values")
+        self.assertIn(["lv_ef_pct"], plain_rows(values, ["name"]))
+
+    def test_EnvironmentAndModels(self):
+        self.needPackages()
+        widget = self.panel()
+        widget.ui.checkButton.click()
+        self.assertGreater(widget.ui.environmentTable.rowCount, 10)
+        widget.ui.verifyButton.click()
+        self.assertGreaterEqual(widget.ui.modelsTable.rowCount, 3)

@@ -24,6 +24,7 @@ from CardioPrecisionLib.widget_scene import (
     shown_value,
     table_columns,
 )
+from CardioPrecisionLib.widget_test import PanelTest
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLMarkupsFiducialNode,
@@ -33,7 +34,7 @@ from slicer import (
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 CALCIUM, ANGIOGRAM = "calcium", "plaque"
 BORDERS = {CALCIUM: "CoronaryPlaqueLib.scene_logic", ANGIOGRAM: "CoronaryPlaqueLib.scene_ccta"}
@@ -501,15 +502,10 @@ class CoronaryPlaqueWidget(AnalysisWidget):
         super().exit()
 
 
-class CoronaryPlaqueTest(ScriptedLoadableModuleTest):
+class CoronaryPlaqueTest(PanelTest):
     """Runs inside Slicer."""
 
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-
-    def runTest(self):
-        self.setUp()
-        self.test_NodesToNodes()
+    module = "CoronaryPlaque"
 
     def test_NodesToNodes(self):
         """The phantom with its own labels: node to node, with the scores of its voxels; then re-labelled."""
@@ -518,6 +514,7 @@ class CoronaryPlaqueTest(ScriptedLoadableModuleTest):
         from CoronaryPlaqueLib.scoring import score
         from CoronaryPlaqueLib.vessels import LCX, RCA, SITES
 
+        self.needPackages()
         [volumeNode] = loadSampleData()
         sample = sample_scan()
         logic = CoronaryPlaqueLogic()
@@ -545,6 +542,115 @@ class CoronaryPlaqueTest(ScriptedLoadableModuleTest):
 
         self.assertEqual(logic.getParameterNode().device, "auto")
         self.assertGreater(logic.removeRun(result), 3)
+
+    def test_ParametersBothWays(self):
+        widget = self.panel()
+        pairs = {
+            "sex": ("sexComboBox", "currentIndex", "male", 2),
+            "ageYears": ("ageSpinBox", "value", 66.0, 66.0),
+            "race": ("raceComboBox", "currentIndex", "hispanic", 4),
+            "calibrationMgPerMlHu": ("calibrationSpinBox", "value", 0.78, 0.78),
+            "cacAgatston": ("agatstonSpinBox", "value", 120.0, 120.0),
+            "dominance": ("dominanceComboBox", "currentIndex", "left", 2),
+            "setting": ("settingComboBox", "currentIndex", "acute", 1),
+            "ischaemia": ("ischaemiaComboBox", "currentIndex", "absent", 2),
+            "highRiskPlaque": ("highRiskComboBox", "currentIndex", "present", 1),
+            "stent": ("stentCheckBox", "checked", True, True),
+            "graft": ("graftCheckBox", "checked", True, True),
+            "exceptions": ("exceptionsCheckBox", "checked", True, True),
+            "analysis": ("analysisComboBox", "currentIndex", "plaque", 1),
+        }
+        self.checkBothWays(widget, pairs)
+        self.assertFalse(widget.ui.applyButton.enabled)
+        self.assertIn("Choose the CT", widget.ui.applyButton.toolTip)
+
+    def test_RelabelALesion(self):
+        """A run; a lesion of the circumflex becomes the right artery's, and the scores follow at once."""
+        from CoronaryPlaqueLib.vessels import RCA
+
+        widget = self.ready()
+        count = self.nodeCount()
+        before = self.values(self.apply(widget))
+        table = widget.ui.lesionsTable
+        vessels = [table.item(row, 1).text() for row in range(table.rowCount)]
+        row = vessels.index("LCX")
+        points = float(table.item(row, 2).text())
+        table.setCurrentCell(row, 0)
+        widget.onLesionClicked(row)
+        widget.ui.vesselComboBox.currentIndex = RCA - 1
+        self.assertTrue(widget.ui.relabelButton.enabled, widget.ui.relabelButton.toolTip)
+        widget.ui.relabelButton.click()
+        after = self.values(widget.chosenRun)
+        self.assertAlmostEqual(
+            after["agatston_score", "RCA"] - before["agatston_score", "RCA"], points, delta=0.01 * points
+        )
+        self.assertAlmostEqual(after["agatston_score", "total"], before["agatston_score", "total"], delta=1e-6)
+        widget.ui.removeRunButton.click()
+        self.assertEqual(self.nodeCount(), count)
+
+    def test_Angiogram(self):
+        """The synthetic angiogram between its points: the narrowed artery, CAD-RADS, a straightened volume."""
+        self.needPackages()
+        widget = self.panel()
+        widget._parameterNode.analysis = "plaque"
+        widget.loadSample()
+        self.assertIn("LAD, LCX, RCA", widget.ui.seedsLabel.text)
+        run = self.apply(widget)
+        found = self.values(run)
+        self.assertAlmostEqual(found["diameter_stenosis", "LAD"], 82, delta=8)
+        self.assertAlmostEqual(found["diameter_stenosis", "RCA"], 77, delta=8)
+        self.assertLess(found["diameter_stenosis", "LCX"], 25)
+        self.assertIn("CAD-RADS 4A", widget.ui.summaryLabel.text)
+        self.assertGreaterEqual(widget.ui.lesionsTable.rowCount, 2)
+        self.assertEqual(widget.ui.straightComboBox.count, 3)
+        widget.ui.straightButton.click()
+        widget.onLesionClicked(0)
+
+    def test_Cancel(self):
+        self.checkCancel(self.ready())
+
+    def test_SaveAndLoad(self):
+        """After a scene went through a file, parameters and results are there again."""
+        widget = self.ready()
+        widget._parameterNode.race = "black"
+        before = self.values(self.apply(widget))
+        self.saveAndLoad()
+        widget = self.panel()
+        self.assertEqual(widget._parameterNode.race, "black")
+        self.checkSame(self.values(widget.chosenRun), before)
+        self.assertGreater(widget.ui.lesionsTable.rowCount, 3)
+        self.assertTrue(widget.ui.recomputeButton.enabled, widget.ui.recomputeButton.toolTip)
+
+    def test_SceneCloseWhileRunning(self):
+        self.checkSceneClose(self.ready())
+
+    def test_ReloadWhileRunning(self):
+        self.checkReload(self.ready())
+
+    def test_Model(self):
+        """The shipped models on the phantom, where torch is there: its coronary score."""
+        from CoronaryPlaqueLib.scene_logic import sample_scan
+        from CoronaryPlaqueLib.scoring import score
+
+        self.needPackages(torch=True)
+        widget = self.panel()
+        widget.loadSample()
+        found = self.values(self.apply(widget))["agatston_score", "total"]
+        sample = sample_scan()
+        truth = score(sample.image, sample.labels).total().agatston
+        self.assertAlmostEqual(found / truth, 1.0, delta=0.35)
+
+    def ready(self):
+        """The panel with the sample and its true labels as the reader's."""
+        from CoronaryPlaqueLib.scene_logic import sample_scan
+
+        self.needPackages()
+        widget = self.panel()
+        [volumeNode] = loadSampleData()
+        sample = sample_scan()
+        widget._parameterNode.labelsNode = self.addLabels(sample.image, sample.labels, volumeNode)
+        widget._parameterNode.inputNode = volumeNode
+        return widget
 
     def addLabels(self, image, labels, volumeNode):
         from CardioPrecisionLib import scene as mrml

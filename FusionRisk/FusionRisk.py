@@ -17,11 +17,12 @@ from CardioPrecisionLib import widget_qt as gui
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
 from CardioPrecisionLib.widget_scene import plain_rows, runs_of
+from CardioPrecisionLib.widget_test import PanelTest
 from slicer import vtkMRMLTextNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 #: Groups of the form that are unfolded from the start.
 OPEN_GROUPS = ("patient", "vitals", "lipids")
@@ -181,8 +182,9 @@ class FusionRiskWidget(AnalysisWidget):
     def connectWidgets(self):
         from CardioPrecisionLib.widget_form import Form
         from FusionRiskLib.clinical.form import form
+        from FusionRiskLib.clinical.record import Record
 
-        self._prediction = None
+        self._prediction, self._record = None, Record()
         self._problems, self._readable = {}, True
         self.form = Form(self.ui.formCollapsibleButton, form(), self.onFormChanged, OPEN_GROUPS)
         self._formNode = None
@@ -406,21 +408,17 @@ class FusionRiskWidget(AnalysisWidget):
         super().onSceneStartClose(caller, event)
 
 
-class FusionRiskTest(ScriptedLoadableModuleTest):
+class FusionRiskTest(PanelTest):
     """Runs inside Slicer."""
 
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-
-    def runTest(self):
-        self.setUp()
-        self.test_NodesToNodes()
+    module = "FusionRisk"
 
     def test_NodesToNodes(self):
         """The synthetic record, scored node to node: the numbers of the formulas, a plan, a report; then removed."""
         from FusionRiskLib import scene_logic
         from FusionRiskLib.scores import scores
 
+        self.needPackages()
         recordNode = scene_logic.add_sample(slicer.mrmlScene)
         logic = FusionRiskLogic()
         result = logic.process(recordNode)
@@ -437,3 +435,79 @@ class FusionRiskTest(ScriptedLoadableModuleTest):
         self.assertGreaterEqual(logic.removeRun(result), 6)
         self.assertLess(slicer.mrmlScene.GetNumberOfNodes(), before)
         self.assertTrue(recordNode.GetText())
+
+    def test_ParametersBothWays(self):
+        widget = self.panel()
+        pairs = {
+            "useMeasurements": ("measurementsCheckBox", "checked", False, False),
+            "scores": ("scoresLineEdit", "text", "pce", "pce"),
+            "modelFolder": ("modelLineEdit", "text", "/a/model", "/a/model"),
+        }
+        self.checkBothWays(widget, pairs)
+        self.assertIn("Choose a record", widget.ui.applyButton.toolTip)
+
+    def test_FormWritesTheRecord(self):
+        """What is typed is checked and stands in the record; what cannot be does not."""
+        from FusionRiskLib.scene_logic import record_from_node
+
+        self.needPackages()
+        widget = self.panel()
+        widget.ui.newButton.click()
+        node = widget._parameterNode.recordNode
+        for name, text in (("age_years", "61"), ("sbp_mmhg", "1480")):
+            row = widget.form.rows[name]
+            row.edit.text = text
+            widget.onFormChanged(row, "")
+        self.assertEqual(record_from_node(node).value("age_years"), 61)
+        self.assertIsNone(record_from_node(node).value("sbp_mmhg"))
+        self.assertFalse(widget.ui.applyButton.enabled)
+        self.assertIn("it must be", widget.ui.applyButton.toolTip)
+        chol = widget.form.rows["total_chol_mg_dl"]
+        chol.edit.text = "232"
+        widget.onFormChanged(chol, "")
+        chol.unit_box.currentIndex = chol.units.index("mmol/L")
+        self.assertAlmostEqual(float(chol.text), 6.0, delta=0.01)
+        self.assertAlmostEqual(record_from_node(node).value("total_chol_mg_dl"), 232, delta=0.1)
+
+    def test_RunAndPlan(self):
+        """Apply, the numbers of the formulas, statements that apply, remove."""
+        from FusionRiskLib.scene_logic import record_from_node
+        from FusionRiskLib.scores import scores
+
+        widget = self.ready()
+        count = self.nodeCount()
+        found = self.values(self.apply(widget))
+        values = record_from_node(widget._parameterNode.recordNode).column_values()
+        for name in ("risk_prevent_base_ascvd_10y", "risk_pce_ascvd_10y", "risk_score2_cvd_10y"):
+            self.assertAlmostEqual(found[name, None], float(scores()[name].evaluate(values).values[0]), delta=1e-9)
+        self.assertGreater(widget.ui.planTable.rowCount, 2)
+        self.assertTrue(widget.ui.chartButton.enabled, widget.ui.chartButton.toolTip)
+        widget.ui.removeRunButton.click()
+        self.assertEqual(self.nodeCount(), count)
+
+    def test_Cancel(self):
+        self.checkCancel(self.ready())
+
+    def test_SaveAndLoad(self):
+        """After a scene went through a file, the form and the results are there again."""
+        widget = self.ready()
+        age = widget.form.rows["age_years"].text
+        before = self.values(self.apply(widget))
+        self.saveAndLoad()
+        widget = self.panel()
+        self.assertEqual(widget.form.rows["age_years"].text, age)
+        self.checkSame(self.values(widget.chosenRun), before)
+        self.assertGreater(widget.ui.planTable.rowCount, 2)
+
+    def test_SceneCloseWhileRunning(self):
+        self.checkSceneClose(self.ready())
+
+    def test_ReloadWhileRunning(self):
+        self.checkReload(self.ready())
+
+    def ready(self):
+        """The panel with the synthetic record."""
+        self.needPackages()
+        widget = self.panel()
+        widget.loadSample()
+        return widget

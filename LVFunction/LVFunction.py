@@ -16,11 +16,12 @@ import vtk
 from CardioPrecisionLib import widget_qt as gui
 from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
 from CardioPrecisionLib.widget_scene import select_frame
+from CardioPrecisionLib.widget_test import PanelTest
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 SAMPLE_NAME = "CardioPrecision: synthetic cine short axis"
 
@@ -248,23 +249,19 @@ class LVFunctionWidget(AnalysisWidget):
         gui.show_chart(self.chosenRun.first("vtkMRMLPlotChartNode"))
 
 
-class LVFunctionTest(ScriptedLoadableModuleTest):
+class LVFunctionTest(PanelTest):
     """Runs inside Slicer."""
 
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-
-    def runTest(self):
-        self.setUp()
-        self.test_NodesToNodes()
+    module = "LVFunction"
 
     def test_NodesToNodes(self):
         """The phantom with its own labels: node to node, with the phantom's true volumes."""
         from CardioPrecisionLib.phantom import demo_patient
 
+        self.needPackages()
         volumeNode, sequenceNode, browserNode = loadSampleData()
         truth = demo_patient().sample
-        labels = self.addTrueLabels(sequenceNode, truth)
+        labels = self.addTrueLabels(sequenceNode)
         logic = LVFunctionLogic()
         result = logic.process(volumeNode, labelsNode=labels)
         for name in ("lv_edv", "lv_esv", "lv_ef", "lv_mass"):
@@ -282,12 +279,114 @@ class LVFunctionTest(ScriptedLoadableModuleTest):
         self.assertEqual(logic.getParameterNode().device, "auto")
         self.assertGreater(logic.removeRun(result), 5)
 
-    def addTrueLabels(self, sequenceNode, truth):
+    def test_ParametersBothWays(self):
+        widget = self.panel()
+        pairs = {
+            "sex": ("sexComboBox", "currentIndex", "female", 1),
+            "ageYears": ("ageSpinBox", "value", 61.0, 61.0),
+            "heightCm": ("heightSpinBox", "value", 178.5, 178.5),
+            "weightKg": ("weightSpinBox", "value", 92.0, 92.0),
+            "edFrame": ("edFrameSpinBox", "value", 3, 3),
+            "esFrame": ("esFrameSpinBox", "value", 9, 9),
+            "device": ("deviceComboBox", "currentIndex", "cpu", 1),
+        }
+        self.checkBothWays(widget, pairs)
+        self.assertFalse(widget.ui.applyButton.enabled)
+        self.assertIn("Choose the cine", widget.ui.applyButton.toolTip)
+        volumeNode, _sequenceNode, _browserNode = loadSampleData()
+        widget.ui.inputSelector.setCurrentNode(volumeNode)
+        self.assertEqual(widget._parameterNode.inputNode, volumeNode)
+        self.assertTrue(widget.ui.applyButton.enabled, widget.ui.applyButton.toolTip)
+        widget._parameterNode.edFrame = widget._parameterNode.esFrame = 4
+        self.assertFalse(widget.ui.applyButton.enabled)
+        self.assertIn("same frame", widget.ui.applyButton.toolTip)
+
+    def test_RunAndWhatFollows(self):
+        """Apply, the numbers of the phantom, the frames, measure again, remove."""
+        from CardioPrecisionLib.phantom import demo_patient
+
+        widget = self.ready()
+        count = self.nodeCount()
+        run = self.apply(widget)
+        truth, found = demo_patient().sample.measurements, self.values(run)
+        for name in ("lv_edv", "lv_esv", "lv_ef", "lv_mass"):
+            self.assertAlmostEqual(found[name, None] / truth[name], 1.0, delta=0.03, msg=name)
+        self.assertGreater(widget.ui.measurementsTable.rowCount, 10)
+        browser = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
+        for button, name in ((widget.ui.esButton, "es"), (widget.ui.edButton, "ed")):
+            self.assertTrue(button.enabled, button.toolTip)
+            button.click()
+            self.assertEqual(browser.GetSelectedItemNumber(), run.frame(name) - 1)
+        self.assertTrue(widget.ui.curveButton.enabled, widget.ui.curveButton.toolTip)
+        widget.ui.curveButton.click()
+        self.assertIn("<html", run.report.GetText())
+        widget.ui.correctButton.click()
+        self.assertTrue(widget.ui.correctButton.checked)
+        widget.ui.correctButton.click()
+        widget._parameterNode.labelsNode = None
+        widget.ui.recomputeButton.click()
+        self.waitFor(lambda: not widget.running, "measuring again")
+        again = widget.chosenRun
+        self.assertNotEqual(again.run_id, run.run_id)
+        self.assertAlmostEqual(self.values(again)["lv_ef", None], found["lv_ef", None], delta=0.5)
+        widget.ui.removeRunButton.click()
+        self.assertIsNone(widget.chosenRun)
+        self.assertEqual(self.nodeCount(), count)
+
+    def test_Cancel(self):
+        self.checkCancel(self.ready())
+
+    def test_SaveAndLoad(self):
+        """After a scene went through a file, parameters and results are there again."""
+        widget = self.ready()
+        widget._parameterNode.sex = "male"
+        before = self.values(self.apply(widget))
+        self.saveAndLoad()
+        widget = self.panel()
+        self.assertEqual(widget._parameterNode.sex, "male")
+        self.assertIsNotNone(widget._parameterNode.inputNode)
+        run = widget.chosenRun
+        self.checkSame(self.values(run), before)
+        self.assertIsNotNone(run.segmentation)
+        self.assertIn("<html", run.report.GetText())
+        self.assertTrue(widget.ui.recomputeButton.enabled, widget.ui.recomputeButton.toolTip)
+
+    def test_SceneCloseWhileRunning(self):
+        self.checkSceneClose(self.ready())
+
+    def test_ReloadWhileRunning(self):
+        self.checkReload(self.ready())
+
+    def test_Model(self):
+        """The shipped model on the phantom, where torch is there and its licence was accepted."""
+        from CardioPrecisionLib.bundle import licence, registry
+        from CardioPrecisionLib.phantom import demo_patient
+
+        self.needPackages(torch=True)
+        if not licence.is_accepted(registry.get_bundle("cine_sax_ventricles")):
+            self.skipTest("the licence of cine_sax_ventricles was not accepted (CARDIOPRECISION_ACCEPT_LICENSES)")
+        widget = self.panel()
+        widget.loadSample()
+        run = self.apply(widget)
+        self.assertAlmostEqual(self.values(run)["lv_ef", None], demo_patient().sample.measurements["lv_ef"], delta=8)
+
+    def ready(self):
+        """The panel with the sample and its true labels as the reader's."""
+        self.needPackages()
+        widget = self.panel()
+        volumeNode, sequenceNode, _browserNode = loadSampleData()
+        widget._parameterNode.labelsNode = self.addTrueLabels(sequenceNode)
+        widget._parameterNode.inputNode = volumeNode
+        return widget
+
+    def addTrueLabels(self, sequenceNode):
         from CardioPrecisionLib import scene as mrml
         from CardioPrecisionLib.analysis import LabelMap
+        from CardioPrecisionLib.phantom import demo_patient
         from CardioPrecisionLib.scene_batch import SceneBatch
         from LVFunctionLib.segments import SEGMENTS
 
+        truth = demo_patient().sample
         labels = LabelMap(truth.labels, truth.sequence.affine, SEGMENTS)
         with SceneBatch(slicer.mrmlScene, "reader") as batch:
             return mrml.segmentation_sequence_to_node(batch, labels, sequenceNode, "Reader")[0]

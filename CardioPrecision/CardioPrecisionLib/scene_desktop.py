@@ -17,6 +17,8 @@ import slicer
 
 SAMPLE_CATEGORY = "CardioPrecision"
 REQUIREMENTS = "CardioPrecision_requirements.txt"
+#: For the models alone; what is in it would fetch a torch of its own, so torch comes first.
+MODEL_REQUIREMENTS = "CardioPrecision_model_requirements.txt"
 #: Setting of the application: a folder of wheels, for sites without a network.
 WHEELS_SETTING = "CardioPrecision/WheelsFolder"
 
@@ -51,6 +53,8 @@ def ensure_dependencies(requester: str, torch: bool = True) -> None:
             ):
                 raise RuntimeError(_("PyTorch is needed for the model and was not installed."))
         ensure_list(requester, "CardioPrecision", REQUIREMENTS)
+        if torch:
+            ensure_list(requester, "CardioPrecision", MODEL_REQUIREMENTS)
 
 
 def ensure_list(requester: str, module: str, file: str) -> None:

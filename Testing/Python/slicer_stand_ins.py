@@ -133,6 +133,7 @@ class _Parameters:
     def __init__(self, node: Any) -> None:
         object.__setattr__(self, "parameterNode", node)
         object.__setattr__(self, "guis", {})
+        object.__setattr__(self, "observers", {})
         object.__setattr__(self, "busy", False)
         for name, hint in self.allParameters.items():
             if not _is_node(_kind(hint)) and not node.GetParameter(name):
@@ -175,8 +176,9 @@ class _Parameters:
         for name, each in bound.items():
             each.write(getattr(self, name))
             each.start()
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: self._to_gui())
-        return len(self.guis) - 1
+        tag = len(self.guis) - 1
+        self.observers[tag] = self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._to_gui)
+        return tag
 
     def _from_gui(self, name: str) -> None:
         if not self.busy:
@@ -184,7 +186,7 @@ class _Parameters:
                 if name in gui:
                     setattr(self, name, gui[name].read())
 
-    def _to_gui(self) -> None:
+    def _to_gui(self, caller: Any = None, event: Any = None) -> None:
         if self.busy:
             return
         object.__setattr__(self, "busy", True)
@@ -198,6 +200,8 @@ class _Parameters:
     def disconnectGui(self, tag: int) -> None:
         for each in self.guis.pop(tag, {}).values():
             each.stop()
+        if tag in self.observers:
+            self.RemoveObserver(self.observers.pop(tag))
 
     def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:
         return self.parameterNode.AddObserver(event, callback, priority)

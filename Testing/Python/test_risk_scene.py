@@ -397,15 +397,6 @@ def shell(monkeypatch):
     sys.modules.pop("FusionRisk", None)
 
 
-def test_shell_runs_the_module_test(shell, app, monkeypatch):
-    monkeypatch.setattr(slicer, "mrmlScene", app.scene)
-    case = shell.FusionRiskTest("test_NodesToNodes")
-    outcome = case.defaultTestResult()
-    case.run(outcome)
-    assert outcome.wasSuccessful(), outcome.failures + outcome.errors
-    assert outcome.testsRun == 1
-
-
 def test_shell_hands_everything_on(shell, app, monkeypatch):
     from CardioPrecisionLib import scene_desktop
 

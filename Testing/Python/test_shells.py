@@ -337,29 +337,6 @@ def test_sample_data_button_computes_the_ct(plaque, slicer, one_scan, monkeypatc
     assert app.scene.GetSubjectHierarchyNode().GetItemByDataNode(volume) > 0
 
 
-def run_module_test(shell, slicer, monkeypatch, tmp_path):
-    """The module's own test, as Slicer runs it, on slicer-core."""
-    from CardioPrecisionLib import scene as mrml
-
-    app = mrml.MrmlApplication(str(tmp_path))
-    monkeypatch.setattr(slicer, "mrmlScene", app.scene)
-    logic = getattr(shell, f"{shell.__name__}Logic")
-    monkeypatch.setattr(logic, "getParameterNode", lambda self: types.SimpleNamespace(device="auto"))
-    case = getattr(shell, f"{shell.__name__}Test")("test_NodesToNodes")
-    outcome = case.defaultTestResult()
-    case.run(outcome)
-    assert outcome.wasSuccessful(), outcome.failures + outcome.errors
-    assert outcome.testsRun == 1
-
-
-def test_lv_logic_runs_the_module_test(lv, slicer, one_patient, monkeypatch, tmp_path):
-    run_module_test(lv, slicer, monkeypatch, tmp_path)
-
-
-def test_calcium_logic_runs_the_module_test(plaque, slicer, one_scan, monkeypatch, tmp_path):
-    run_module_test(plaque, slicer, monkeypatch, tmp_path)
-
-
 @pytest.mark.parametrize("shell", WORKING, indirect=True)
 def test_child_process_keeps_the_application_alive(shell, slicer, monkeypatch):
     """The shell hands everything on, with PythonSlicer as the interpreter and an event loop that goes on."""
@@ -416,7 +393,8 @@ def test_dependencies_are_installed_on_request_only(shell, slicer, monkeypatch):
     monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
     logic_of(shell).ensureDependencies()
     assert asked[0] == "torch"
-    assert any(line.startswith("monai") for line in asked[1])
-    assert not any(line.startswith(("torch", "numpy", "SimpleITK", "pydicom")) for line in asked[1])
+    assert any(line.startswith("nibabel") for line in asked[1])
+    assert [line for line in asked[2] if line] == ["monai>=1.4"]  # after torch: it would fetch one of its own
+    assert not any(line.startswith(("torch", "numpy", "SimpleITK", "pydicom", "monai")) for line in asked[1])
     logic_of(shell).ensureDependencies(torch=False)
-    assert asked.count("torch") == 1
+    assert asked[3:] == [asked[1]]

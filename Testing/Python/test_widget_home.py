@@ -233,11 +233,3 @@ def test_a_workflow_that_cannot_be_changes_nothing(home, tmp_path, change, messa
     home.loadWorkflow(tmp_path / "w.json")
     assert message in home.ui.statusLabel.text
     assert nodes["LVFunction"].device == "auto"
-
-
-def test_the_modules_own_test_runs_here_too(home, desktop, monkeypatch):
-    monkeypatch.setattr(desktop.mrmlScene, "Clear", lambda *a: None, raising=False)
-    case = sys.modules["CardioPrecision"].CardioPrecisionTest("test_StudyAndWorkflow")
-    outcome = case.defaultTestResult()
-    case.run(outcome)
-    assert outcome.wasSuccessful(), outcome.failures + outcome.errors
