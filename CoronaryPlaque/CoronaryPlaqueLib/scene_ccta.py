@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AngiogramResult",
+    "add_points",
     "add_results",
     "add_sample",
     "label_point",
@@ -254,23 +255,29 @@ def add_sample(scene: Any, seed: int = 3) -> tuple[Any, Any]:
     -------
     volume, points : vtkMRMLScalarVolumeNode, vtkMRMLMarkupsFiducialNode
     """
-    from CardioPrecisionLib.phantom.ccta import path
-
     made = sample_angiogram(seed)
     with SceneBatch(scene, uuid.uuid4().hex) as batch:
         volume = mrml.image_to_node(batch, made.image, "Synthetic coronary CT angiogram")
         batch.item(volume)
-        points = batch.add("vtkMRMLMarkupsFiducialNode", "Points on the arteries")
-        for vessel in ("LAD", "LCX", "RCA"):
-            line, radii = path(made.scene.vessels, vessel)
-            along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]
-            wide = np.flatnonzero(radii > 0.75)
-            last = int(wide[-1]) if wide.size else len(line) - 1
-            begin, end = int(np.searchsorted(along, 4.0)), max(last - 4, 1)
-            for n, role in ((begin, "ostium"), (end, "distal")):
-                points.AddControlPoint(vtk.vtkVector3d(*line[n]), f"{vessel} {role}")
-        batch.item(points)
+        points = add_points(batch, made)
     return volume, points
+
+
+def add_points(batch: SceneBatch, sample: CCTASample) -> Any:
+    """Add a point list with ostium and distal end of the three great arteries of a synthetic angiogram."""
+    from CardioPrecisionLib.phantom.ccta import path
+
+    points = batch.add("vtkMRMLMarkupsFiducialNode", "Points on the arteries")
+    for vessel in ("LAD", "LCX", "RCA"):
+        line, radii = path(sample.scene.vessels, vessel)
+        along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]
+        wide = np.flatnonzero(radii > 0.75)
+        last = int(wide[-1]) if wide.size else len(line) - 1
+        begin, end = int(np.searchsorted(along, 4.0)), max(last - 4, 1)
+        for n, role in ((begin, "ostium"), (end, "distal")):
+            points.AddControlPoint(vtk.vtkVector3d(*line[n]), f"{vessel} {role}")
+    batch.item(points)
+    return points
 
 
 # -- child process -----------------------------------------------------------------------------------------------------
