@@ -25,7 +25,7 @@ $(VENV)/bin/python:
 $(STAMP): pyproject.toml $(LOCK) | $(VENV)/bin/python
 	@echo "Installing CardioPrecision and what it needs (some minutes the first time)"
 	@$(PIP) install --quiet --constraint $(LOCK) torch 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
-	@$(PIP) install --quiet --constraint $(LOCK) --editable '.[mrml,train,fusion,test,lint]' 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
+	@$(PIP) install --quiet --constraint $(LOCK) --editable '.[mrml,web,train,fusion,test,lint]' 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
 	@touch $@
 
 demo: $(STAMP)

@@ -25,7 +25,7 @@ from .scene_batch import remove_run
 from .scene_child import make_job
 from .scene_desktop import child_options, ensure_dependencies
 from .widget_run import ChildRun, why_ended
-from .widget_scene import SceneRun, keep_edits, load_run, runs_of, shown_rows
+from .widget_scene import SceneRun, keep_edits, load_run, redraw_slices, runs_of, shown_rows
 
 
 class AnalysisLogic(ScriptedLoadableModuleLogic):
@@ -338,6 +338,7 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.say(_("Done."))
             self.updateRuns(select=result.run_id)
             self.showResult(result)
+            redraw_slices(slicer.mrmlScene)
         else:
             if not isinstance(error, (InputError, Cancelled)):
                 logging.error("The analysis failed: %s", error)

@@ -225,6 +225,12 @@ def jump_slices(scene: Any, position: tuple[float, float, float]) -> None:
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *position, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
 
 
+def redraw_slices(scene: Any) -> None:
+    """Let slice views draw what a batch has added: they look for segmentations only when their slice node changes."""
+    for n in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        scene.GetNthNodeByClass(n, "vtkMRMLSliceNode").Modified()
+
+
 def select_frame(run: SceneRun, frame: int) -> bool:
     """Show a frame, counted from 1, of what a run has analysed; whether there is a browser to show it in."""
     from .scene import browser_of_sequence, sequence_node_of

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import Cancelled, CardioPrecisionError, InputError
-from . import fusion, registry
+from . import fusion, registry, serve
 from .console import fail, show_outcome, show_table, show_warnings, shown_progress
 from .options import COMMON, analysis_function
 from .streams import own_streams
@@ -47,6 +47,7 @@ models = typer.Typer(help="The models (MONAI bundles) that are here.", rich_mark
 app.add_typer(models, name="models")
 if any(entry.package == "FusionRiskLib" for entry in registry.entries()):
     app.add_typer(fusion.app, name="fusion")
+    app.command("serve")(serve.serve)
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show library messages and tracebacks.")]
 

@@ -24,11 +24,11 @@ from . import guard
 
 COOKIE = "cardioprecision_session"
 #: Header by which a worker knows that a request has come through this server.
-SECRET_HEADER = "X-CardioPrecision-Worker"
+SECRET_HEADER = "X-CardioPrecision-Worker"  # noqa: S105 (a name)
 SETUP_VARIABLE = "CARDIOPRECISION_WEB_SESSION"
 _START_SECONDS = 60.0
 _HOP = {"connection", "keep-alive", "proxy-authenticate", "te", "trailers", "transfer-encoding", "upgrade", "host"}
-_NO_TOKEN = "This address needs the token of the link that 'cardioprecision serve' has printed."
+_REFUSAL = "This address needs the token of the link that 'cardioprecision serve' has printed."
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -45,6 +45,7 @@ class Session:
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     process: Any = None
     port: int = 0
+    drain: Any = None
 
     @property
     def url(self) -> str:
@@ -99,10 +100,10 @@ class Front:
         given = request.query.get("token")
         if given is not None:
             if not guard.same(given, self.token):
-                return web.Response(status=403, text=_NO_TOKEN)
+                return web.Response(status=403, text=_REFUSAL)
             return await self._begin(session)
         if session is None:
-            return web.Response(status=403, text=_NO_TOKEN)
+            return web.Response(status=403, text=_REFUSAL)
         request["session"] = session
         response: web.StreamResponse = await handler(request)
         if not response.prepared:
@@ -148,7 +149,7 @@ class Front:
         if not session.port:
             raise RuntimeError("its process ended")
         # What it says from here on must not fill the pipe.
-        session.drain = asyncio.create_task(_drain(session.process.stdout))  # type: ignore[attr-defined]
+        session.drain = asyncio.create_task(_drain(session.process.stdout))
 
     def _end(self, session: Session) -> None:
         if session.alive:

@@ -25,12 +25,14 @@ window.cardioprecisionUpload = function (files, done, failed) {
 """
 _STYLE = """
 html { overflow-y: auto; }
+.cp-grid { display: flex; height: 100%; }
 .cp-views { height: calc(100vh - 112px); min-height: 420px; }
 .cp-report { width: 100%; height: calc(100vh - 118px); border: 0; background: white; }
 .cp-rows { font-size: 0.82rem; }
 .cp-rows td { padding: 2px 8px !important; height: auto !important; }
 .cp-number { font-size: 1.25rem; font-weight: 600; }
-@media (max-width: 700px) { .cp-views { height: 70vh; } }
+@media (max-width: 700px) { .cp-grid { display: flex; height: 100%; }
+.cp-views { height: 70vh; } }
 """
 
 
@@ -50,7 +52,7 @@ class Page:
                     v.VTab("Images", value="images")
                     v.VTab("Report", value="report", disabled=("!run_id",))
                     v.VTab("Risk and plan", value="risk")
-                with html.Div(v_show="tab === 'images'", classes="cp-views d-flex"):
+                with html.Div(v_show="tab === 'images'", classes="cp-views"), html.Div(classes="cp-grid"):
                     viewer.layouts.initialize_layout_grid(self.layout)
                 html.Iframe(
                     v_if="tab === 'report' && run_id", src=("'/report/' + run_id",), classes="cp-report", title="Report"
@@ -61,13 +63,13 @@ class Page:
 
     def _bar(self) -> None:
         with v.VAppBar(density="compact", border=True):
-            v.VAppBarNavIcon(click="drawer = !drawer", aria_label="Panel")
+            v.VAppBarNavIcon(click="drawer = !drawer", id="panel")
             v.VToolbarTitle("CardioPrecision")
             html.Span("{{ opened }}", classes="text-caption mr-4 d-none d-sm-inline")
             v.VBtn(
                 icon=("dark ? 'mdi-white-balance-sunny' : 'mdi-weather-night'",),
                 click="dark = !dark",
-                aria_label="Theme",
+                id="theme",
             )
 
     def _drawer(self) -> None:
@@ -198,12 +200,17 @@ class Page:
                 html.Div("{{ plan_counts }}", classes="text-body-2 mb-2", id="plan-counts")
                 with v.VCard(v_for="(row, n) in plan", key="n", classes="mb-2", variant="outlined"):
                     v.VCardText("{{ row.text }}", classes="plan-row")
-                    v.VCardSubtitle("{{ row.guideline }} {{ row.edition }} · {{ row.strength }}", classes="pb-3")
+                    v.VCardText(
+                        "{{ row.guideline }} {{ row.edition }} · {{ row.strength }}", classes="pt-0 text-caption"
+                    )
                 html.Div("Scores", classes="text-h6 mt-4")
-                with v.VTable(density="compact", classes="cp-rows", id="scores"), html.Tbody():
-                    with html.Tr(v_for="row in scores", key="row.title", title=("row.why",)):
-                        html.Td("{{ row.title }}")
-                        html.Td("{{ row.value }}")
+                with (
+                    v.VTable(density="compact", classes="cp-rows", id="scores"),
+                    html.Tbody(),
+                    html.Tr(v_for="row in scores", key="row.title", title=("row.why",)),
+                ):
+                    html.Td("{{ row.title }}")
+                    html.Td("{{ row.value }}")
 
     def _field(self, item: dict[str, Any]) -> None:
         name = item["name"]
@@ -225,7 +232,8 @@ class Page:
                 suffix = item.get("unit_title", "") if len(units) < 2 else ""
                 v.VTextField(suffix=suffix, id=f"field-{name}", **common)
                 if len(units) > 1:
+                    named = [{"value": u, "title": item["unit_title"] if u == item["unit"] else u} for u in units]
                     v.VSelect(
-                        v_model=(f"unit_{name}",), items=(units,), density="compact", hide_details=True,
+                        v_model=(f"unit_{name}",), items=(named,), density="compact", hide_details=True,
                         style="max-width: 120px;", classes="ml-2",
                     )  # fmt: skip

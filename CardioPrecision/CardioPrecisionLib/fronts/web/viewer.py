@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 from trame.app import TrameApp
 from trame_slicer import module as trame_slicer_module
@@ -24,7 +25,7 @@ from ...errors import Cancelled, InputError
 from ...scene_batch import SceneBatch, nodes_of, remove_node, remove_run
 from ...scene_child import make_job
 from ...widget_run import ChildRun, follow, why_ended
-from ...widget_scene import keep_edits, load_run, runs_of, select_frame, shown_rows
+from ...widget_scene import keep_edits, load_run, redraw_slices, runs_of, select_frame, shown_rows, shown_value
 from . import guard
 from .page import Page
 from .risk import RiskForm
@@ -36,6 +37,8 @@ ROLES = {
     "ccta": ("plaque", "CoronaryPlaqueLib.scene_ccta", "CoronaryPlaqueLib.ccta:CoronaryCTA", ""),
 }
 TITLES = {"cine_sax": "Cine short axis", "cardiac_ct": "CT without contrast", "ccta": "Coronary CT angiogram"}
+#: Width and middle of the grey window, HU.
+_WINDOWS = {"cardiac_ct": (600, 100), "ccta": (900, 250)}
 _SHOWN_ROWS = 60
 
 
@@ -67,6 +70,7 @@ class Viewer(TrameApp):
         self.input: Any = None
         self.points: Any = None
         self._run: ChildRun | None = None
+        self._task: Any = None
         self.state.update(
             {
                 "trame__title": "CardioPrecision",
@@ -98,7 +102,9 @@ class Viewer(TrameApp):
         self.risk = RiskForm(self)
         self.page = Page(self)
         self.editor.set_ui(self.page.segment_editor)
-        self.layouts.set_layout("Quad View")
+        drawn = self.editor.data.segment_display  # its sliders begin at nothing, which would hide the labels
+        drawn.border_thickness.value, drawn.opacity_2d.value, drawn.opacity_3d.value, drawn.show_3d = 2, 0.5, 1.0, True
+        self.layouts.set_layout("Axial Primary")
         self.state.change("frame")(self._on_frame)
         self.state.change("editing")(self._on_editing)
 
@@ -193,15 +199,29 @@ class Viewer(TrameApp):
         self.slicer.display_manager.show_volume_in_slice_background(self.input)
         if role != "cine_sax":
             self.input.GetDisplayNode().SetAutoWindowLevel(False)
-            self.input.GetDisplayNode().SetWindowLevel(
-                600 if role == "cardiac_ct" else 900, 100 if role == "cardiac_ct" else 250
-            )
-        self.slicer.display_manager.reset_views()
+            self.input.GetDisplayNode().SetWindowLevel(*_WINDOWS[role])
+        self._align(data if role == "cine_sax" else data[0])
         with self.state:
             self.state.opened, self.state.frames, self.state.frame = title, frames, 1
             self.state.role, self.state.message, self.state.bad = role, f"{title} is open.", False
             self.state.tab = "images"
         self._show(None)
+
+    def _align(self, image: Any) -> None:
+        """Turn the slice views into the planes of the voxels: a short axis is not along the body."""
+        axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+        for view, plane in zip(self.slicer.view_manager.get_slice_views(), _planes(axes), strict=False):
+            node = view.get_view_node()
+            node.GetSliceToRAS().DeepCopy(mrml.array_to_matrix(plane))
+            node.UpdateMatrices()
+            view.fit_view_to_content()
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw all views again, with what a batch has added."""
+        redraw_slices(self.scene)
+        for view in [*self.slicer.view_manager.get_slice_views(), *self.slicer.view_manager.get_threed_views()]:
+            view.schedule_render()
 
     # -- running -------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -233,7 +253,7 @@ class Viewer(TrameApp):
         licence.accept(self.state.licence)
         with self.state:
             self.state.licence = ""
-        asyncio.ensure_future(self.run())
+        self._task = asyncio.ensure_future(self.run())
 
     def decline_licence(self) -> None:
         with self.state:
@@ -341,9 +361,7 @@ class Viewer(TrameApp):
         with self.state:
             self.state.run_id = run_id or ""
             self.state.rows = [vars(row) for row in rows[:_SHOWN_ROWS]]
-            self.state.headline = (
-                f"{rows[3].title}: {rows[3].value}" if run is not None and self.state.role == "cine_sax" else ""
-            )
+            self.state.headline = _headline(run, self.state.role) if run is not None else ""
             self.state.warnings = run.warnings if run is not None else []
             self.state.key_frames = {n: run.frame(n) for n in ("ed", "es") if run.frame(n)} if run is not None else {}
         if run is None or run.segmentation is None:
@@ -352,16 +370,19 @@ class Viewer(TrameApp):
         if segmentation.GetDisplayNode() is None:
             segmentation.CreateDefaultDisplayNodes()
         segmentation.GetDisplayNode().SetVisibility(True)
+        segmentation.GetDisplayNode().SetPreferredDisplayRepresentationName2D("Binary labelmap")
         self.slicer.segmentation_editor.set_active_segmentation(segmentation, self.input)
         self.slicer.segmentation_editor.show_3d(True)
         for view in self.slicer.view_manager.get_threed_views():
             view.reset_view()
+        self.draw()
 
     def _on_frame(self, frame: Any, **_state: Any) -> None:
         sequence = mrml.sequence_node_of(self.input) if self.input is not None else None
         browser = mrml.browser_of_sequence(sequence) if sequence is not None else None
         if browser is not None and 1 <= int(frame) <= browser.GetNumberOfItems():
             browser.SetSelectedItemNumber(int(frame) - 1)
+            self.draw()
 
     def go_to(self, name: str) -> None:
         """Show a key frame."""
@@ -406,6 +427,34 @@ class Viewer(TrameApp):
 
     def node_count(self) -> int:
         return len(nodes_of(self.scene))
+
+
+#: Role -> what the headline says, by name and site of a measurement.
+_HEADLINES = {
+    "cine_sax": (("Ejection fraction", "lv_ef", None),),
+    "cardiac_ct": (("Agatston score", "agatston_score", "total"), ("CAC-DRS", "cac_drs", None)),
+    "ccta": (("CAD-RADS", "cad_rads", None), ("largest stenosis", "diameter_stenosis", None)),
+}
+
+
+def _headline(run: Any, role: str) -> str:
+    """The main numbers of a run."""
+    return ", ".join(f"{title} {shown_value(run.table, name, site)}" for title, name, site in _HEADLINES[role])
+
+
+def _planes(axes: Any) -> list[Any]:
+    """Three planes along the axes of a grid, as slice to RAS: left on the right, anterior or head up.
+
+    The first is the plane in which the slices lie.
+    """
+    planes = []
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        pair = sorted((axes[:, one], axes[:, other]), key=lambda axis: -abs(axis[0]))
+        across, up = pair[0] * (-1 if pair[0][0] > 0 else 1), pair[1] * (-1 if pair[1][1] + pair[1][2] < 0 else 1)
+        plane = np.eye(4)
+        plane[:3, :3] = np.stack([across, up, np.cross(across, up)], axis=1)
+        planes.append(plane)
+    return planes
 
 
 def _details(output: Path) -> dict[str, Any]:
