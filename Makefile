@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= cardioprecision-demo
+# Two test processes: what is tested computes with two threads at most.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
@@ -25,7 +27,7 @@ $(VENV)/bin/python:
 $(STAMP): pyproject.toml $(LOCK) | $(VENV)/bin/python
 	@echo "Installing CardioPrecision and what it needs (some minutes the first time)"
 	@$(PIP) install --quiet --constraint $(LOCK) torch 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
-	@$(PIP) install --quiet --constraint $(LOCK) --editable '.[mrml,web,train,fusion,test,lint]' 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
+	@$(PIP) install --quiet --constraint $(LOCK) --editable '.[mrml,web,train,fusion,test,lint,docs]' 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
 	@touch $@
 
 demo: $(STAMP)
@@ -34,10 +36,11 @@ demo: $(STAMP)
 	@$(BIN)/cardioprecision demo --accept-license cine_sax_ventricles -o $(OUT)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@bash tools/setup_browser.sh
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

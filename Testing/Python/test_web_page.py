@@ -174,8 +174,11 @@ def test_correct_and_measure_again(page):
     page.wait_for_timeout(1500)
     picture(page, "web-edit")
     page.click("#again")
-    says(page, "Done", 90)
-    page.wait_for_timeout(500)
+    page.wait_for_function(
+        "before => { const row = document.querySelector('#rows tbody tr'); return row && row.innerText !== before; }",
+        arg=before,
+        timeout=90_000,
+    )
     after = page.locator("#rows tbody tr").first.inner_text()
     assert after.split("\t")[0] == before.split("\t")[0]
     assert "(" not in after  # a reader's own labels have no interval of the model

@@ -135,7 +135,13 @@ class Page:
                 with html.Div(classes="d-flex flex-wrap ga-1 my-2"):
                     v.VBtn("End-diastole", v_if="key_frames.ed", click=(viewer.go_to, "['ed']"), size="small")
                     v.VBtn("End-systole", v_if="key_frames.es", click=(viewer.go_to, "['es']"), size="small")
-                    v.VBtn("Download", href=("'/download/' + run_id + '.zip'",), size="small", id="download")
+                    html.A(  # with this attribute the page is not left for it
+                        "Download",
+                        href=("'/download/' + run_id + '.zip'",),
+                        download="",
+                        classes="v-btn v-btn--elevated v-btn--size-small v-btn--density-default",
+                        id="download",
+                    )
                     v.VBtn("Remove", click=viewer.remove, size="small")
                 v.VAlert(
                     v_for="(text, n) in warnings", key="n", text=("text",), type="warning", density="compact",
