@@ -4,18 +4,19 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= cardioprecision-demo
-# Two test processes: what is tested computes with two threads at most.
+# Two test processes with a thread each: two with two each would wait for one another.
 WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 LOCK := constraints.txt
 
-.PHONY: help demo test test-fast lint bench cmake clean
+.PHONY: help demo test test-fast lint bench docs cmake clean
 help:
 	@echo "make demo   a synthetic patient through the analysis; prints the numbers and where the report is"
 	@echo "make test   all tests (make test-fast leaves out the slow ones)"
 	@echo "make lint   ruff, import-linter, mypy, CMake lists"
+	@echo "make docs   the documentation site, in build/site"
 	@echo "make bench  speed and memory beside plain peers"
 
 $(VENV)/bin/python:
@@ -37,10 +38,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@bash tools/setup_browser.sh
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -54,6 +55,11 @@ bench: $(STAMP)
 	@$(BIN)/python Testing/Benchmarks/bench_calcium.py
 	@$(BIN)/python Testing/Benchmarks/bench_ccta.py
 	@$(BIN)/python Testing/Benchmarks/bench_risk.py
+
+docs: $(STAMP)
+	@$(BIN)/python tools/docs_pages.py
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 cmake: $(STAMP)
 	@$(BIN)/python tools/cmake_lists.py

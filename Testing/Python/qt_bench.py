@@ -213,16 +213,19 @@ def turn(until: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.01)
 
 
-def picture(widget: Any, path: str | Path, width: int = 460) -> None:
-    """What a widget looks like, as a PNG."""
+def picture(widget: Any, name: str, width: int = 460) -> None:
+    """Keep what a panel looks like for the documentation, where ``CARDIOPRECISION_PICTURES`` names a folder."""
+    folder = os.environ.get("CARDIOPRECISION_PICTURES")
+    if not folder:
+        return
     widget.resize(width, 10)
     widget.show()
     for _ in range(3):
         application().processEvents()
-    widget.adjustSize()
     widget.resize(width, max(widget.sizeHint().height(), 200))
     application().processEvents()
-    assert widget.grab().save(str(path))
+    assert widget.grab().save(str(Path(folder) / f"{name}.png"))
+    widget.hide()
 
 
 def cells(table: Any, column: int = 0) -> list[str]:

@@ -145,7 +145,7 @@ def test_only_what_is_there(capsys):
     cli.main(["--help"])
     overview = capsys.readouterr().out
     listed = set(re.findall(r"(?m)^[^\w-]*([a-z][a-z-]*) {2,}[A-Z]", overview))
-    assert listed == {"demo", "models", "fusion", *(entry.name for entry in registry.entries())}
+    assert listed == {"demo", "models", "fusion", "serve", *(entry.name for entry in registry.entries())}
 
 
 def test_start_is_light():

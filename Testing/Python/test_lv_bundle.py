@@ -64,7 +64,9 @@ def test_card_states_what_was_measured(bundle):
 @pytest.mark.shared
 @needs_acdc
 def test_validation_patients(bundle, tmp_path):
-    result = evaluation.run(Path(str(bundle.root)), DATA / "acdc", tmp_path / "evaluation.json")["summary"]["all"]
+    """Every second of the 15; all of them are in the bundle's ``evaluation.json``."""
+    made = evaluation.run(Path(str(bundle.root)), DATA / "acdc", tmp_path / "evaluation.json", every=2)
+    result = made["summary"]["all"]
     print(json.dumps(result, indent=1))
     assert result["dice"]["mean"] >= 0.90
     assert result["mean_absolute_error"]["lv_ef"] <= 3.0

@@ -130,7 +130,6 @@ def test_first_picture(page):
     """The page and the opened phantom; the time is printed, the limit of 10 s is the issue's."""
     print(f"opened after {page.opened_after:.1f} s")
     assert page.inner_text("#message") == "Synthetic cine short axis is open."
-    picture(page, "web-open")
 
 
 def test_from_click_to_ejection_fraction(page):

@@ -111,7 +111,7 @@ def test_a_lesion_gets_another_vessel_and_the_scores_follow(plaque, desktop, sca
     assert before["LCX"] - after["LCX"] == pytest.approx(points, rel=1e-3)
     assert after["total"] == pytest.approx(before["total"])
     assert len(runs_of(desktop.mrmlScene)) == 1  # in the place of the first
-    picture(plaque.uiWidget, "/tmp/calcium.png")
+    picture(plaque.uiWidget, "panel-calcium")
     assert plaque.chosenRun.report is None
     assert "no report" in ui.reportButton.toolTip
     ui.recomputeButton.click()
@@ -182,7 +182,6 @@ def test_arteries_by_points_and_what_a_reader_does_with_them(desktop, widget_of)
     assert ui.statusLabel.text == "Done.", ui.statusLabel.text
     assert "CAD-RADS not assessable" in ui.summaryLabel.text  # one artery says nothing of the others
     assert "largest stenosis" in ui.summaryLabel.text
-    picture(widget.uiWidget, "/tmp/plaque.png")
     assert cells(ui.lesionsTable, 0)
     assert ui.relabelButton.isHidden()
     assert ui.straightComboBox.currentText == "RCA"

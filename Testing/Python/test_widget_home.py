@@ -60,7 +60,6 @@ def test_what_a_study_holds(home, desktop):
     assert [analysis for analysis, _ in home.logic.steps()] == ["calcium", "risk"]
     ui.refreshButton.click()
     assert home._roleBoxes[0].currentText == "nothing"
-    picture(home.uiWidget, "/tmp/home.png")
 
 
 def test_contrast_and_mr_are_told_apart(desktop):
@@ -117,7 +116,7 @@ def test_everything_at_one_press(home, desktop, scan):
     assert "LV function: LV ejection fraction" in names
     assert any(name.startswith("Coronary calcium: Agatston score") for name in names)
     assert "Choose one run" in ui.reportButton.toolTip
-    picture(home.uiWidget, "/tmp/home2.png")
+    picture(home.uiWidget, "panel-home")
     ui.runComboBox.currentIndex = 3
     values = home.chosenRun.first("vtkMRMLTableNode", "Clinical values")
     assert "lv_ef_pct" in [name for [name] in plain_rows(values, ["name"])]

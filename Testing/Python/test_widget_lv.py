@@ -102,7 +102,7 @@ def test_run_jump_correct_measure_again_and_remove(lv, desktop, patient):
     truth = patient.sample.measurements
     shown = dict(zip(cells(ui.measurementsTable, 0), cells(ui.measurementsTable, 1), strict=True))
     assert float(shown["LV ejection fraction"].split("\u00a0")[0]) == pytest.approx(truth["lv_ef"], abs=2)
-    picture(lv.uiWidget, "/tmp/lv.png")
+    picture(lv.uiWidget, "panel-lv")
     run = lv.chosenRun
     assert run.input is volume
     assert "<html" in run.report.GetText()

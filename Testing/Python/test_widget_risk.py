@@ -165,7 +165,7 @@ def test_scores_plan_and_report_come_back(risk, desktop):
     assert f"{len(cells(ui.planTable, 1))} statements apply" in ui.planLabel.text
     assert all(cells(ui.planTable, 3))
     assert ui.chartButton.enabled
-    picture(risk.uiWidget, "/tmp/risk.png")
+    picture(risk.uiWidget, "panel-risk")
     ui.removeRunButton.click()
     assert contents(desktop.mrmlScene) == before
 
@@ -185,7 +185,7 @@ def test_a_trained_model_is_asked(risk, desktop, tmp_path, monkeypatch):
     from FusionRiskLib.clinical.files import read_record
     from FusionRiskLib.fusion import jobs
     from FusionRiskLib.scene_logic import add_record
-    from qt_bench import cells, picture
+    from qt_bench import cells
     from scene_cases import contents
     from test_fusion_command import HEAD, SCHEMA, _rows, _write
     from test_risk_scene import DATA, add_measurements
@@ -213,7 +213,6 @@ def test_a_trained_model_is_asked(risk, desktop, tmp_path, monkeypatch):
     assert risk._prediction.chart is not None
     ui.predictionReportButton.click()
     ui.fusionCollapsibleButton.collapsed = False
-    picture(risk.uiWidget, "/tmp/fusion.png")
     ui.removePredictionButton.click()
     assert contents(desktop.mrmlScene) == before
     assert not cells(ui.predictionTable)
