@@ -18,7 +18,7 @@ from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
 from CardioPrecisionLib.widget_scene import plain_rows, runs_of
 from CardioPrecisionLib.widget_test import PanelTest
-from slicer import vtkMRMLTextNode
+from slicer import vtkMRMLTableNode, vtkMRMLTextNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -72,12 +72,15 @@ class FusionRiskParameterNode:
     useMeasurements: whether the scene's measurement tables join the record.
     scores: names, families or patterns, separated by blanks; empty for all.
     modelFolder: folder of a trained fusion model.
+    earlierNode, laterNode: measurement tables of two studies, to be compared.
     """
 
     recordNode: vtkMRMLTextNode
     useMeasurements: bool = True
     scores: str = ""
     modelFolder: str = ""
+    earlierNode: vtkMRMLTableNode
+    laterNode: vtkMRMLTableNode
 
 
 class FusionRiskLogic(AnalysisLogic):
@@ -211,6 +214,7 @@ class FusionRiskWidget(AnalysisWidget):
             self.showRecord()
         super().onParametersChanged(caller, event)
         self.updatePredict()
+        self.showChanges()
 
     def showRecord(self):
         """Fill the form from the record that is chosen."""
@@ -401,6 +405,28 @@ class FusionRiskWidget(AnalysisWidget):
     def onRemovePredictionButton(self):
         self.logic.removeRun(self._prediction)
         self.showPrediction(None)
+
+    # -- two studies
+    def showChanges(self):
+        """What changed between the two tables that are chosen, and whether it is beyond repeatability."""
+        from CardioPrecisionLib.report.names import quantity, title_of
+        from FusionRiskLib.scene_measured import measurements_from_table
+        from FusionRiskLib.serial import changes
+
+        node, rows = self._parameterNode, []
+        if node is not None and node.earlierNode is not None and node.laterNode is not None:
+            try:
+                found = changes(*(measurements_from_table(each) for each in (node.earlierNode, node.laterNode)))
+            except InputError as error:
+                found = []
+                self.say(str(error), bad=True)
+            words = {"beyond": _("beyond"), "within": _("within"), "not_assessable": _("not assessable")}
+            for change in found:
+                title = title_of(change.name) + (f", {change.site}" if change.site else "")
+                values = [quantity(v, change.unit) for v in (change.before, change.after, change.difference)]
+                rows.append([(text, change.basis) for text in (title, *values, words[change.verdict])])
+        header = [_("Measurement"), _("Earlier"), _("Later"), _("Change"), _("Repeatability")]
+        gui.fill_table(self.ui.changeTable, header, rows)
 
     def onSceneStartClose(self, caller, event):
         self._formNode = None

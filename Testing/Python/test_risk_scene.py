@@ -406,6 +406,8 @@ def test_shell_hands_everything_on(shell, app, monkeypatch):
         "useMeasurements",
         "scores",
         "modelFolder",
+        "earlierNode",
+        "laterNode",
     }
     logic = shell.FusionRiskLogic()
     assert logic.getParameterNode().useMeasurements is True

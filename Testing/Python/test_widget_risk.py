@@ -225,3 +225,24 @@ def test_scene_close_empties_the_form(risk, desktop):
     assert risk.form.rows["age_years"].text == ""
     assert risk._parameterNode.recordNode is None
     assert sys.modules["FusionRisk"]
+
+
+def test_two_studies_are_compared(risk, desktop):
+    """Measurement tables of the scene: what is beyond repeatability, and where nothing can be said."""
+    from CardioPrecisionLib import scene_tables
+    from CardioPrecisionLib.measurement import Measurement
+    from CardioPrecisionLib.scene_batch import SceneBatch
+    from qt_bench import cells
+
+    with SceneBatch(desktop.mrmlScene, "x") as batch:
+        made = [
+            scene_tables.measurements_to_node(
+                batch, [Measurement("lv_ef", ef, "%"), Measurement("rv_sv", 80.0, "mL")], f"study {ef:g}", "lv-function"
+            )
+            for ef in (60.0, 45.0)
+        ]
+    risk.ui.earlierSelector.setCurrentNode(made[0])
+    assert cells(risk.ui.changeTable) == []
+    risk.ui.laterSelector.setCurrentNode(made[1])
+    assert cells(risk.ui.changeTable, 4) == ["beyond", "not assessable"]
+    assert cells(risk.ui.changeTable, 3)[0].startswith("\u221215")

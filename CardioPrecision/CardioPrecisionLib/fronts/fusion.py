@@ -199,3 +199,34 @@ def predict(
     outcome = _done(work, show, verbose, json_output)
     if outcome.details["refused"] == outcome.details["rows"]:
         raise typer.Exit(NothingAssessable.exit_code)
+
+
+@app.command()
+def compare(
+    earlier: Annotated[Path, typer.Argument(metavar="EARLIER", help="measurements.json of the earlier study.")],
+    later: Annotated[Path, typer.Argument(metavar="LATER", help="measurements.json of the later study.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="CSV to write.")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """What changed between two studies of a patient, and whether it is beyond the measurements' repeatability."""
+    from FusionRiskLib import serial
+
+    from ..report.names import quantity, site_of, title_of
+
+    with own_streams(verbose) as (out, _err):
+        found = serial.compare_runs(earlier, later)
+        rows = []
+        for row in found:
+            if row.difference is None or (row.limit is None and row.verdict == serial.UNKNOWN):
+                continue
+            site = site_of(row.site)
+            limit = quantity(row.limit, row.unit) if row.limit is not None else "–"
+            values = [quantity(value, row.unit) for value in (row.before, row.after, row.difference)]
+            rows.append([title_of(row.name) + (f", {site}" if site else ""), *values, limit, row.verdict])
+        show_table(out, "Changes", ["Measurement", "Earlier", "Later", "Change", "Repeatability", "Verdict"], rows)
+        if output is not None:
+            out.write(f"Table: {serial.write_csv(output, found)}\n")
+        out.write(f"{len(found)} measurements stand in both; {len(rows)} can be judged.\n")
+        out.flush()
+    if not rows:
+        raise typer.Exit(NothingAssessable.exit_code)
