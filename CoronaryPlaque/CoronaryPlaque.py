@@ -10,6 +10,7 @@ From the Python console::
 
 # ruff: noqa: PT009
 
+import tempfile
 from typing import Annotated, Union
 
 import slicer
@@ -251,6 +252,21 @@ class CoronaryPlaqueLogic(AnalysisLogic):
             replaces=run.run_id,
         )
 
+    def openStudy(self, parameterNode, path, progress):
+        """Read the CT that the chosen analysis takes out of a folder of DICOM, or a file, into the scene.
+
+        :return: CardioPrecisionLib.scene_study.Opened.
+        """
+        from CardioPrecisionLib.scene_study import open_study
+
+        if parameterNode.analysis == CALCIUM:
+            from CoronaryPlaqueLib.calcium import CalciumScore
+
+            return open_study(slicer.mrmlScene, CalciumScore(), "cardiac_ct", path, _("CT without contrast"), progress)
+        from CoronaryPlaqueLib.ccta import CoronaryCTA
+
+        return open_study(slicer.mrmlScene, CoronaryCTA(), "ccta", path, _("CT angiogram"), progress)
+
     def startRun(self, parameterNode, onProgress, onEnd, licences=None, labelsNode=None, replaces=None):
         """Start the run that a parameter node describes and return at once.
 
@@ -285,6 +301,18 @@ class CoronaryPlaqueWidget(AnalysisWidget):
     """CT in; lesions to look at and to re-label, CAD-RADS, straightened arteries, correction."""
 
     analyses = (CALCIUM, ANGIOGRAM)
+    unknownPatient = {  # noqa: RUF012
+        "labelsNode": None,
+        "seedsNode": None,
+        "race": "",
+        "cacAgatston": -1.0,
+        "dominance": "",
+        "stent": False,
+        "graft": False,
+        "exceptions": False,
+        "ischaemia": "",
+        "highRiskPlaque": "",
+    }
 
     def makeLogic(self):
         return CoronaryPlaqueLogic()
@@ -563,6 +591,22 @@ class CoronaryPlaqueTest(PanelTest):
         self.checkBothWays(widget, pairs)
         self.assertFalse(widget.ui.applyButton.enabled)
         self.assertIn("Choose the CT", widget.ui.applyButton.toolTip)
+
+    def test_DicomFolder(self):
+        """The CT of a folder of DICOM, in HU; the reader's labels were another patient's."""
+        from CardioPrecisionLib.scene import image_from_node
+        from CoronaryPlaqueLib.scene_logic import sample_scan
+
+        widget, sample = self.ready(), sample_scan()
+        with tempfile.TemporaryDirectory() as folder:
+            sample.write_dicom(folder)
+            widget.openFolder(folder)
+        self.assertIn("is open", widget.ui.statusLabel.text)
+        node = widget._parameterNode
+        self.assertIsNone(node.labelsNode)
+        image = image_from_node(node.inputNode)
+        self.assertEqual(image.array.shape, sample.image.array.shape)
+        self.assertLess(abs(image.array - sample.image.array).max(), 1.0)
 
     def test_RelabelALesion(self):
         """A run; a lesion of the circumflex becomes the right artery's, and the scores follow at once."""

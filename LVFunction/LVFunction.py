@@ -9,6 +9,7 @@ From the Python console::
 
 # ruff: noqa: PT009
 
+import tempfile
 from typing import Annotated, Union
 
 import slicer
@@ -139,6 +140,16 @@ class LVFunctionLogic(AnalysisLogic):
             shouldStop=shouldStop,
         )
 
+    def openStudy(self, parameterNode, path, progress):
+        """Read the cine of a folder of DICOM, or of a file, into the scene.
+
+        :return: CardioPrecisionLib.scene_study.Opened.
+        """
+        from CardioPrecisionLib.scene_study import open_study
+        from LVFunctionLib.volumes import LVVolumes
+
+        return open_study(slicer.mrmlScene, LVVolumes(), "cine_sax", path, _("Cine short axis"), progress)
+
     def startRun(self, parameterNode, onProgress, onEnd, licences=None, labelsNode=None, replaces=None):
         """Start the run that a parameter node describes and return at once.
 
@@ -181,6 +192,7 @@ class LVFunctionWidget(AnalysisWidget):
 
     analyses = ("lv-function",)
     bundles = ("cine_sax_ventricles",)
+    unknownPatient = {"labelsNode": None, "edFrame": 0, "esFrame": 0}  # noqa: RUF012
 
     def makeLogic(self):
         return LVFunctionLogic()
@@ -300,6 +312,27 @@ class LVFunctionTest(PanelTest):
         widget._parameterNode.edFrame = widget._parameterNode.esFrame = 4
         self.assertFalse(widget.ui.applyButton.enabled)
         self.assertIn("same frame", widget.ui.applyButton.toolTip)
+
+    def test_DicomFolder(self):
+        """The cine of a folder of DICOM; the reader's labels were another patient's."""
+        from CardioPrecisionLib import scene as mrml
+        from CardioPrecisionLib.phantom import demo_patient
+
+        widget, patient = self.ready(), demo_patient()
+        with tempfile.TemporaryDirectory() as folder:
+            patient.write_dicom(folder)
+            widget.openFolder(folder)
+        self.assertIn("is open", widget.ui.statusLabel.text)
+        node = widget._parameterNode
+        self.assertIsNone(node.labelsNode)
+        sequence = mrml.sequence_from_node(mrml.sequence_node_of(node.inputNode))
+        self.assertEqual(sequence.n_frames, patient.sample.sequence.n_frames)
+        self.assertEqual(sequence.shape, patient.sample.sequence.shape)
+        count = self.nodeCount()
+        with tempfile.TemporaryDirectory() as folder:
+            widget.openFolder(folder)
+        self.assertIn("is empty", widget.ui.statusLabel.text)
+        self.assertEqual(self.nodeCount(), count)
 
     def test_RunAndWhatFollows(self):
         """Apply, the numbers of the phantom, the frames, measure again, remove."""

@@ -5,11 +5,15 @@ A front: it asks the analyses what an image looks like. Uses nothing of the desk
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from .scene import image_array, image_from_node, sequence_node_of, shown_volume
-from .scene_batch import RUN_ATTRIBUTE, nodes_of
+from .analysis import Progress, part, silent
+from .errors import InputError
+from .measurement import Patient
+from .scene import image_array, image_from_node, image_to_node, sequence_node_of, sequence_to_node, shown_volume
+from .scene_batch import RUN_ATTRIBUTE, SceneBatch, nodes_of
 from .scene_tables import ANALYSIS_ATTRIBUTE
 
 #: Attribute of a volume node: the role that a user has chosen for it.
@@ -142,3 +146,58 @@ def steps_of(scene: Any) -> list[tuple[str, Any]]:
     except ImportError:
         return steps
     return steps + [("risk", node) for node in record_nodes(scene)[:1]]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study that was read into a scene.
+
+    Attributes
+    ----------
+    node : vtkMRMLScalarVolumeNode
+        The volume, or the one that shows the cine.
+    patient : Patient
+        What the header says.
+    warnings : list of str
+        Findings of the reader that a user must see.
+    """
+
+    node: Any
+    patient: Patient
+    warnings: list[str]
+
+
+def open_study(scene: Any, analysis: Any, role: str, path: str, name: str, progress: Progress = silent) -> Opened:
+    """Read what an analysis takes out of a folder of DICOM, or a file, and put it into the scene, all or nothing.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        Its reader is used, so that a scene holds the voxels that the command line would measure.
+    role : str
+        See `ROLES`.
+    path : str
+    name : str
+        Of the node; never taken from the header, which may name the patient.
+
+    Raises
+    ------
+    InputError
+        There is nothing for the analysis, or what there is cannot be measured; says what was found.
+    """
+    loaded = analysis.load(role, path, part(progress, 0.0, 0.9))
+    if loaded.unusable:
+        raise InputError(f"{path}: {loaded.unusable}")
+    progress(0.9, "Filling the scene")
+    with SceneBatch(scene, uuid.uuid4().hex) as batch:
+        if role == "cine_sax":
+            sequence, browser = sequence_to_node(batch, loaded.data, name)
+            node = browser.GetProxyNode(sequence)
+        else:
+            node = image_to_node(batch, loaded.data, name)
+        batch.item(node)
+        node.SetAttribute(ROLE_ATTRIBUTE, role)
+        progress(1.0, "Filling the scene")  # a last chance to cancel, while all of it can still go
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    return Opened(node, loaded.patient, list(loaded.warnings))

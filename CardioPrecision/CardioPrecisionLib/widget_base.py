@@ -135,6 +135,8 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     together: ClassVar[bool] = False
     #: Bundles whose licence may have to be accepted.
     bundles: ClassVar[tuple[str, ...]] = ()
+    #: Parameters that belong to one patient beside sex, age, height and weight, with what says "unknown".
+    unknownPatient: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, parent: Any = None):
         VTKObservationMixin.__init__(self)
@@ -206,6 +208,8 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.removeRunButton.clicked.connect(self.onRemoveRunButton)
         if hasattr(self.ui, "sampleButton"):
             self.ui.sampleButton.clicked.connect(self.onSampleButton)
+        if hasattr(self.ui, "folderButton"):
+            self.ui.folderButton.clicked.connect(self.onFolderButton)
         if hasattr(self.ui, "correctButton"):
             self.editor = gui.SegmentEditor(self.ui.editorCollapsibleButton)
             self.ui.editorCollapsibleButton.visible = False
@@ -351,6 +355,45 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             with gui.busy(_("Computing the sample …"), self.say):
                 self.loadSample()
             self.startRun()
+
+    def onFolderButton(self) -> None:
+        """Open a folder of DICOM."""
+        if self._run is not None or self._parameterNode is None:
+            return
+        folder = gui.choose_folder(_("Folder of the study"))
+        if folder and self.ensured():
+            self.openFolder(folder)
+
+    def openFolder(self, folder: str) -> None:
+        """Read the module's images out of a folder into the scene and choose them.
+
+        What belongs to a patient becomes what the header says, or unknown: it may have been another patient's.
+        """
+        node = self._parameterNode
+        try:
+            with gui.cancellable(_("Reading the folder …"), _("Cancel")) as progress:
+                opened = self.logic.openStudy(node, folder, progress)
+        except (InputError, Cancelled) as error:
+            self.say(why_ended(error), bad=not isinstance(error, Cancelled))
+            return
+        except Exception as error:  # a stranger's file: a message, and the traceback in the log
+            logging.exception("The folder could not be read.")
+            self.say(_("The folder could not be read ({kind}).").format(kind=type(error).__name__), bad=True)
+            return
+        patient = opened.patient
+        known = self.unknownPatient | {
+            "sex": patient.sex or "",
+            "ageYears": patient.age_years or 0.0,
+            "heightCm": patient.height_cm or 0.0,
+            "weightKg": patient.weight_kg or 0.0,
+        }
+        for name, value in known.items():
+            if hasattr(node, name):
+                setattr(node, name, value)
+        node.inputNode = opened.node
+        gui.show_volume(opened.node)
+        said = _("{name} is open.").format(name=opened.node.GetName())
+        self.say(" ".join([said, *opened.warnings]))
 
     def ensured(self) -> bool:
         """Whether the packages are there, or were installed now: the user is asked, a refusal is shown."""

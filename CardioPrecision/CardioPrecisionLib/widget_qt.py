@@ -14,6 +14,9 @@ from typing import Any
 import qt
 import slicer
 
+from .analysis import Progress
+from .errors import Cancelled
+from .scene import browser_of_proxy
 from .scene_child import read_json
 from .scene_desktop import WHEELS_SETTING
 from .widget_run import follow
@@ -23,6 +26,7 @@ __all__ = [
     "WHEELS_SETTING",
     "SegmentEditor",
     "busy",
+    "cancellable",
     "choice_box",
     "choose_folder",
     "column_names",
@@ -39,6 +43,7 @@ __all__ = [
     "show_chart",
     "show_page",
     "show_straightened",
+    "show_volume",
 ]
 
 #: Widths in a panel of 400 to 500 pixels: a column of sentences, the widest other column, a choice in a cell.
@@ -115,6 +120,29 @@ def busy(text: str, say: Callable[[str], None]) -> Iterator[None]:
         say("")
 
 
+@contextlib.contextmanager
+def cancellable(text: str, stop: str) -> Iterator[Progress]:
+    """A progress function for work in this process; a window with a button `stop` opens where it takes seconds."""
+    asked: list[bool] = []
+    dialog = qt.QProgressDialog(text, stop, 0, 100, slicer.util.mainWindow())
+    dialog.windowModality = qt.Qt.WindowModal
+    dialog.minimumDuration = 1500
+    dialog.canceled.connect(lambda: asked.append(True))
+
+    def progress(fraction: float, stage: str) -> None:
+        dialog.labelText = stage
+        dialog.value = min(99, round(100 * fraction))  # at 100 it would close by itself
+        slicer.app.processEvents()
+        if asked:
+            raise Cancelled
+
+    try:
+        yield progress
+    finally:
+        dialog.close()
+        dialog.deleteLater()
+
+
 def set_reason(button: Any, reason: str | None, tip: str) -> None:
     """Enable a button, or disable it and say why in its tooltip."""
     button.enabled = not reason
@@ -161,6 +189,16 @@ def show_straightened(node: Any) -> None:
     for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         view.RotateToVolumePlane(node)
     slicer.util.resetSliceViews()
+
+
+def show_volume(node: Any) -> None:
+    """Show a volume in all slice views, with the player of its frames, where there are views."""
+    if slicer.app.layoutManager() is None:
+        return
+    browser = browser_of_proxy(node)
+    if browser is not None:
+        slicer.modules.sequences.toolBar().setActiveBrowserNode(browser)
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
 
 
 def column_names(table_node: Any) -> list[str]:

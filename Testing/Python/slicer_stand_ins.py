@@ -35,6 +35,9 @@ class Application:
     def layoutManager(self) -> None:
         return None
 
+    def topLevelWidgets(self) -> list[Any]:
+        return []
+
     def testingEnabled(self) -> bool:
         return True
 

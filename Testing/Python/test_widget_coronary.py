@@ -210,3 +210,25 @@ def test_sample_angiogram_is_as_it_says(desktop):
         points.GetNthControlPointPositionWorld(n, where)
         index = np.rint(image.to_index(np.array([where]))[0]).astype(int)
         assert image.array[tuple(index)] > 200, points.GetNthControlPointLabel(n)
+
+
+def test_a_folder_of_dicom(plaque, desktop, scan, tmp_path, monkeypatch):
+    """The CT of a folder comes with what its header says, and nothing of the patient before stays."""
+    from CardioPrecisionLib import widget_qt as gui
+    from CardioPrecisionLib.scene import image_from_node
+
+    scan.write_dicom(tmp_path / "study")
+    node = plaque._parameterNode
+    node.ageYears, node.cacAgatston, node.race, node.stent = 71, 300, "white", True
+    monkeypatch.setattr(gui, "choose_folder", lambda title: str(tmp_path / "study"))
+    plaque.ui.folderButton.click()
+    assert plaque.ui.statusLabel.text.startswith("CT without contrast is open."), plaque.ui.statusLabel.text
+    image = image_from_node(node.inputNode)
+    np.testing.assert_allclose(image.affine, scan.image.affine, atol=1e-3)
+    np.testing.assert_allclose(image.array, scan.image.array, atol=1)
+    assert node.inputNode.GetAttribute("CardioPrecision.Role") == "cardiac_ct"
+    assert (node.cacAgatston, node.race, node.stent) == (-1, "", False)
+    assert node.ageYears != 71
+    node.analysis = "plaque"
+    plaque.openFolder(str(tmp_path / "nowhere"))
+    assert "there is no such" in plaque.ui.statusLabel.text

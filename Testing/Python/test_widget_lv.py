@@ -379,3 +379,59 @@ def test_wheels_folder_is_used_while_installing_only(desktop, monkeypatch, tmp_p
     scene_desktop.ensure_dependencies("X", torch=False)
     assert seen == [str(tmp_path)]
     assert "PIP_FIND_LINKS" not in os.environ
+
+
+def test_a_folder_of_dicom(lv, desktop, patient, tmp_path, monkeypatch):
+    """The cine of a folder among other things, its patient, and nothing left of the one before."""
+    from CardioPrecisionLib import scene as mrml
+    from CardioPrecisionLib import widget_qt as gui
+
+    patient.write_dicom(tmp_path / "study")
+    (tmp_path / "study" / "notes.txt").write_text("no image")
+    node = lv._parameterNode
+    give_labels(lv, desktop, patient)
+    node.edFrame, node.weightKg = 7, 140.0
+    monkeypatch.setattr(gui, "choose_folder", lambda title: str(tmp_path / "study"))
+    lv.ui.folderButton.click()
+    assert "Cine short axis is open." in lv.ui.statusLabel.text
+    sequence = mrml.sequence_from_node(mrml.sequence_node_of(node.inputNode))
+    truth = patient.sample.sequence
+    assert sequence.n_frames == truth.n_frames
+    middle, back = sequence.load(3), truth.load(3)[:, :, ::-1]  # the reader begins at the other end of the stack
+    first = truth.affine @ [0, 0, truth.shape[2] - 1, 1]
+    np.testing.assert_allclose(sequence.affine[:3, 3], first[:3], atol=1e-3)
+    np.testing.assert_allclose(sequence.affine[:3, :3], truth.affine[:3, :3] * [1, 1, -1], atol=1e-3)
+    assert np.corrcoef(middle.ravel(), back.ravel())[0, 1] > 0.999
+    assert node.labelsNode is None
+    assert node.edFrame == 0
+    assert node.weightKg != 140
+    assert lv.ui.applyButton.enabled
+
+
+def test_a_folder_without_a_cine_and_a_cancelled_one(lv, desktop, patient, tmp_path, monkeypatch):
+    from CardioPrecisionLib import widget_qt as gui
+    from scene_cases import contents
+
+    (tmp_path / "empty").mkdir()
+    before = contents(desktop.mrmlScene)
+    lv.openFolder(str(tmp_path / "empty"))
+    assert str(tmp_path / "empty") in lv.ui.statusLabel.text
+    assert "\n" not in lv.ui.statusLabel.text
+    patient.write_dicom(tmp_path / "study")
+
+    class Impatient(gui.qt.QProgressDialog):
+        def setLabelText(self, text):
+            super().setLabelText(text)
+            if text == "Filling the scene":
+                self.canceled.emit()
+
+        labelText = property(gui.qt.QProgressDialog.labelText, setLabelText)
+
+    monkeypatch.setattr(gui.qt, "QProgressDialog", Impatient)
+    lv.openFolder(str(tmp_path / "study"))
+    assert lv.ui.statusLabel.text == "Cancelled."
+    assert contents(desktop.mrmlScene) == before
+    assert lv._parameterNode.inputNode is None
+    monkeypatch.setattr(lv.logic, "openStudy", lambda *given: 1 / 0)
+    lv.openFolder(str(tmp_path / "study"))
+    assert lv.ui.statusLabel.text == "The folder could not be read (ZeroDivisionError)."

@@ -14,7 +14,7 @@ LIB = ROOT / "CardioPrecision/CardioPrecisionLib"
 #: The Slicer side of the ground: what a shell imports at file scope, and what that imports.
 SLICER_SIDE = [LIB / f"widget_{name}.py" for name in ("base", "form", "qt", "run", "scene", "test")]
 #: Widgets of a panel that the base class uses where they are there.
-OPTIONAL = {"sampleButton", "correctButton", "recomputeButton", "editorCollapsibleButton"}
+OPTIONAL = {"sampleButton", "folderButton", "correctButton", "recomputeButton", "editorCollapsibleButton"}
 #: A parameter's type -> the widgets that Slicer can bind it to.
 CONNECTORS = {
     "str": {"QComboBox", "QLineEdit"},
