@@ -202,6 +202,46 @@ def predict(
 
 
 @app.command()
+def recalibrate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")],
+    table: Table,
+    output: Output,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", "-s", metavar="FILE", help="Of the CSV; default: as in training.")
+    ] = None,
+    seed: Seed = 0,
+    verbose: Verbose = False,
+) -> None:
+    """Make a model fit the patients of another place, by their outcomes; it is written to a new folder."""
+    from FusionRiskLib.fusion import jobs
+
+    def work(progress: Any) -> FusionOutcome:
+        return jobs.recalibrate(model, table, output, schema=schema, seed=seed, progress=progress)
+
+    def show(out: Any, outcome: FusionOutcome) -> None:
+        facts = outcome.details
+        names = {
+            "log_loss": "Log loss",
+            "brier": "Brier score at the horizon",
+            "auc": "AUC",
+            "mean_predicted": "Mean prediction",
+            "observed": "Share observed",
+        }
+        rows = [
+            [names[key], f"{facts['before'][key]:.3f}", f"{facts['after'][key]:.3f}"]
+            for key in names
+            if key in facts["before"]
+        ]
+        show_table(out, f"{facts['patients']} patients, not seen by what judged them", ["", "Before", "After"], rows)
+        out.write(
+            f"Changed: {facts['how']} (slope {facts['slope']:.2f}).\nDone in {outcome.seconds:.1f} s. "
+            f"Model: {outcome.output}\n"
+        )
+
+    _done(work, show, verbose)
+
+
+@app.command()
 def compare(
     earlier: Annotated[Path, typer.Argument(metavar="EARLIER", help="measurements.json of the earlier study.")],
     later: Annotated[Path, typer.Argument(metavar="LATER", help="measurements.json of the later study.")],

@@ -20,6 +20,7 @@ from .model_config import Target
 from .models import Model
 from .out_of_distribution import Judgement, Likeness
 from .prediction import Interval, Prediction
+from .recalibration import Recalibration
 from .store import load_folder
 from .uncertainty import model_interval
 
@@ -93,18 +94,28 @@ class KeptModel:
         self.path = Path(path)
         found = load_folder(path)
         self.model, self.card, self.members, self.guard = found.model, found.card, found.members, found.guard
+        try:
+            self.recalibration = Recalibration.of(self.card.get("recalibration"))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{path}: the recalibration of the model cannot be read.") from None
 
     def answer(self, values: Array) -> Answers:
         """Answers for ``(rows, columns)`` in the order of the model's columns, NaN where unknown."""
         model: Model = self.model
         target = model.target
-        predicted = model.predict(values)
-        interval = model_interval(model, values, self.members) if self.members or model.config.kind == "joint" else None
+        said_by = self.recalibration.said if self.recalibration is not None else lambda values: values
+        raw = model.predict(values)
+        predicted = self.recalibration.apply(raw) if self.recalibration is not None else raw
+        interval = None
+        if self.members or model.config.kind == "joint":
+            interval = model_interval(model, values, self.members, change=said_by)
         likeness = self.guard.judge(values)
-        said = _said(predicted, target)
+        said = said_by(_said(raw, target))
         modalities = {column.modality for column in model.columns}
         without = (
-            {name: _said(p, target) for name, p in without_each(model, values).items()} if len(modalities) > 1 else {}
+            {name: said_by(_said(p, target)) for name, p in without_each(model, values).items()}
+            if len(modalities) > 1
+            else {}
         )
         conformal = self.card.get("conformal")
         survival = target.kind == "survival"

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from CardioPrecisionLib.analysis import Progress, Result, part, silent
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.measurement import Patient
 from CardioPrecisionLib.output import OutputFolder, write_page
-from CardioPrecisionLib.record import RunRecord, file_sha256, json_able
+from CardioPrecisionLib.record import RunRecord, file_sha256, json_able, utc_now
 
 from ..clinical.files import delimiter_of, read_record, read_text
 from ..clinical.measured import read_run, with_measurements
@@ -28,9 +29,12 @@ from .folds import outer_folds
 from .kept import Kept, key_of
 from .leakage import check_all
 from .models import ModelConfig, fit_model
+from .out_of_distribution import Likeness
+from .recalibration import check_enough
+from .recalibration import recalibrate as fit_recalibration
 from .report import answers_result, evaluation_result
 from .schema import CohortSchema, read_schema
-from .store import save_model
+from .store import save_as, save_model
 from .uncertainty import bootstrap_members
 
 _KINDS = ("early", "late", "joint", "graph")
@@ -121,6 +125,76 @@ def train(
     progress(1.0, "Done")
     details = {"patients": own.n_patients, "columns": len(model.columns), "members": len(refitted), "kind": kind}
     return FusionOutcome(output, Result(warnings=warnings), time.perf_counter() - started, details)
+
+
+# -- recalibrate ------------------------------------------------------------------------------------------------------
+def recalibrate(
+    model: Path,
+    table: Path,
+    output: Path,
+    *,
+    schema: Path | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> FusionOutcome:
+    """Make a model fit patients of another place and write it to a new folder.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of `train`.
+    table : Path
+        Patients with outcomes whom the model has not seen.
+    output : Path
+        New folder.
+    schema : Path, optional
+        Of the table; that of the training if not given.
+
+    Raises
+    ------
+    InputError
+        The table does not fit the model, or has too few patients or events; nothing was written.
+    """
+    started = time.perf_counter()
+    progress(0.0, "Reading")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: a model is written to a new folder; this one holds something.")
+    if not model.is_dir():
+        raise InputError(f"{model}: there is no model folder.")
+    if not table.is_file():
+        raise InputError(f"{table}: there is no such file.")
+    kept = KeptModel(model)
+    if kept.recalibration is not None:
+        raise InputError(f"{model}: this model was recalibrated already; recalibrate the one that it was made of.")
+    if schema is None and not kept.card.get("table"):
+        raise InputError(f"{model}: this model does not say how its table was read; give --schema FILE.")
+    cohort = read_cohort(table, schema if schema is not None else _from_card(kept.card["table"]))
+    if cohort.visit is not None:
+        changes = any(column.name.endswith("_change") for column in kept.model.columns)
+        cohort = one_row_each(cohort, "change" if changes else "baseline")
+    outcome, target = cohort.target, kept.model.target
+    if (outcome.kind, outcome.classes, outcome.time_unit) != (target.kind, target.classes, target.time_unit):
+        raise InputError(f"{table}: its outcome is not what the model predicts.")
+    outcome = replace(outcome, horizon=target.horizon)
+    values = align(cohort, kept.model.columns, kept.model.may_lack)
+    alike = np.array([one.likeness is not Likeness.REFUSED for one in kept.guard.judge(values)], dtype=bool)
+    warnings = list(cohort.warnings)
+    if not alike.all():
+        warnings.append(
+            f"{int((~alike).sum())} of {len(alike)} patients were left out: the model gives such patients no answer."
+        )
+    rows = np.flatnonzero(alike)
+    progress(0.4, "Fitting")
+    known = outcome.take(rows)
+    check_enough(known)
+    conformal = kept.card.get("conformal")
+    level = float(conformal["level"]) if conformal else None
+    _, facts = fit_recalibration(kept.model.predict(values[rows]), known, target, level, seed)
+    facts["recalibration"] |= {"saved": utc_now(), "table_sha256": file_sha256(table)}
+    progress(0.9, "Writing")
+    save_as(model, output, facts)
+    progress(1.0, "Done")
+    return FusionOutcome(output, Result(warnings=warnings), time.perf_counter() - started, facts["recalibration"])
 
 
 # -- judge ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,7 +79,7 @@ class JointModel:
             return Prediction(times=self.ends, survival=survival(logits).mean(axis=0))
         return Prediction(probabilities(logits).mean(axis=0))
 
-    def interval(self, values: Array, level: float = 0.9) -> Interval:
+    def interval(self, values: Array, level: float = 0.9, change: Callable[[Array], Array] | None = None) -> Interval:
         """Model uncertainty of the predicted probabilities.
 
         Parameters
@@ -87,6 +87,8 @@ class JointModel:
         values : numpy.ndarray
             ``(rows, columns)``, NaN where unknown.
         level : float
+        change : callable, optional
+            `recalibration.Recalibration.said`, done to what every member says.
 
         Returns
         -------
@@ -98,11 +100,13 @@ class JointModel:
         features, present = _features(values, self.preprocessors)
         latents = self.net.latents(features).astype(np.float64)
         centre = self._said(self._prediction(self.net.logits(latents, present).astype(np.float64)))
+        centre = change(centre) if change is not None else centre
         low, high = np.empty_like(centre), np.empty_like(centre)
         patterns, of_row = np.unique(present, axis=0, return_inverse=True)
         for i, pattern in enumerate(patterns):
             rows = np.flatnonzero(of_row.ravel() == i)
             samples = self._samples(latents[:, rows], pattern)
+            samples = change(samples) if change is not None else samples
             tails = np.quantile(samples, ((1 - level) / 2, (1 + level) / 2), axis=0)
             low[rows], high[rows] = tails
         return Interval(np.minimum(low, centre), np.maximum(high, centre), level)

@@ -70,6 +70,16 @@ class Prediction:
         share = np.clip((times - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
         return np.asarray(padded[:, right - 1] * (1 - share) + padded[:, right] * share)
 
+    def survival_each(self, times: Array) -> Array:
+        """``(rows,)``: each row at a time of its own, read as `survival_at` reads it."""
+        grid, survival = self.curves
+        grid = np.r_[0.0, grid]
+        right = np.clip(np.searchsorted(grid, times, side="right"), 1, len(grid) - 1)
+        share = np.clip((times - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
+        rows = np.arange(len(survival))
+        before = np.where(right == 1, 1.0, survival[rows, np.maximum(right - 2, 0)])
+        return np.asarray(before * (1 - share) + survival[rows, right - 1] * share)
+
     def risk(self, horizon: float) -> Array:
         """``(rows,)`` probability of an event by the horizon."""
         return 1 - self.survival_at([horizon])[:, 0]

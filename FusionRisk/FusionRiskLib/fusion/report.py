@@ -178,6 +178,11 @@ def answers_result(answers: Answers, titles: Sequence[str], card: Mapping[str, A
         note += (
             f"A {level} set or bound holds for about {level} of patients like those, on average and not for each kind. "
         )
+    if moved := card.get("recalibration"):
+        note += (
+            f"Its probabilities were recalibrated on {moved['patients']} other patients; contributions are those "
+            "of the model before that. "
+        )
     note += "Contributions say what the model used, not what causes what."
     html = (
         environment(_PACKAGE)

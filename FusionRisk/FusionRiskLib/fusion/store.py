@@ -86,9 +86,7 @@ def save_model(
     from safetensors.numpy import save_file
 
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: a model is written to a new folder; this one holds something.")
-    work = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(3)}")
+    work = _beside(path)
     try:
         work.mkdir(parents=True)
         arrays: dict[str, Array] = {}
@@ -106,18 +104,54 @@ def save_model(
         guard = OutOfDistribution.fit(align(cohort, model.columns), model.columns)
         arrays |= {f"guard.{name}": array for name, array in guard.state().items()}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
-        (work / CARD).write_text(json.dumps(json_able(card), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        hashes = {file.name: file_sha256(file) for file in sorted(work.iterdir())}
-        manifest = json.dumps({"schema": SCHEMA, "sha256": hashes}, indent=1)
-        (work / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
-        if path.exists():
-            path.rmdir()
-        work.rename(path)
+        _seal(work, card, path)
     except OSError as error:
         raise InputError(f"{path}: the model cannot be written ({error.strerror}).") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return path
+
+
+def _seal(work: Path, card: Mapping[str, Any], path: Path) -> None:
+    """Write card and manifest of a folder that is complete otherwise, and give it its name."""
+    (work / CARD).write_text(json.dumps(json_able(card), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    hashes = {file.name: file_sha256(file) for file in sorted(work.iterdir())}
+    manifest = json.dumps({"schema": SCHEMA, "sha256": hashes}, indent=1)
+    (work / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
+    if path.exists():
+        path.rmdir()
+    work.rename(path)
+
+
+def save_as(source: str | Path, path: str | Path, changes: Mapping[str, Any]) -> Path:
+    """A copy of a model folder whose card says something else; the model itself stays.
+
+    Raises
+    ------
+    InputError
+        The source is not what was saved, or the new folder holds something or cannot be written.
+    """
+    source, path = Path(source), Path(path)
+    _verify(source)
+    work = _beside(path)
+    try:
+        work.mkdir(parents=True)
+        for file in source.iterdir():
+            if file.name not in (CARD, MANIFEST):
+                shutil.copyfile(file, work / file.name)
+        _seal(work, {**_card(source), **changes}, path)
+    except OSError as error:
+        raise InputError(f"{path}: the model cannot be written ({error.strerror}).") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return path
+
+
+def _beside(path: Path) -> Path:
+    """Where a model is written before it gets its name."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: a model is written to a new folder; this one holds something.")
+    return path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(3)}")
 
 
 def _describe(model: Model, prefix: str, arrays: dict[str, Array], folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ wrong form can be sure and wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,13 @@ def bootstrap_members(
     return tuple(fitted)
 
 
-def model_interval(model: Model, values: Array, members: Sequence[Model] = (), level: float = 0.9) -> Interval:
+def model_interval(
+    model: Model,
+    values: Array,
+    members: Sequence[Model] = (),
+    level: float = 0.9,
+    change: Callable[[Array], Array] | None = None,
+) -> Interval:
     """The interval named model uncertainty.
 
     Parameters
@@ -70,6 +76,8 @@ def model_interval(model: Model, values: Array, members: Sequence[Model] = (), l
     members : sequence of models
         Of `bootstrap_members`; a joint model needs none.
     level : float
+    change : callable, optional
+        `recalibration.Recalibration.said`, done to what every model says.
 
     Raises
     ------
@@ -77,12 +85,13 @@ def model_interval(model: Model, values: Array, members: Sequence[Model] = (), l
         Too few members.
     """
     if isinstance(model, JointModel):
-        return model.interval(values, level)
+        return model.interval(values, level, change)
     if len(members) < MIN_MEMBERS:
         raise InputError(
             f"Model uncertainty needs at least {MIN_MEMBERS} refitted models; this model has {len(members)}."
         )
     horizon = model.target.horizon
     said = [p.p if horizon is None else p.risk(horizon) for p in (m.predict(values) for m in (model, *members))]
+    said = [change(one) for one in said] if change is not None else said
     low, high = np.quantile(np.stack(said[1:]), ((1 - level) / 2, (1 + level) / 2), axis=0)
     return Interval(np.minimum(low, said[0]), np.maximum(high, said[0]), level)
