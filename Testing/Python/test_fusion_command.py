@@ -236,6 +236,34 @@ def test_a_stopped_judging_goes_on_and_comes_to_the_same(folder, tmp_path):
     assert not list(tmp_path.glob(".again*"))
 
 
+@pytest.mark.parametrize("learner", ["logistic", "boosting"])
+def test_a_stopped_training_goes_on_and_comes_to_the_same(folder, tmp_path, learner):
+    asked = {"kind": "late", "learner": learner, "members": 10}
+    table, schema = folder / "cohort.csv", folder / "schema.yaml"
+    jobs.train(table, schema, tmp_path / "whole", **asked)
+
+    def stop(fraction, stage):
+        if len(list(tmp_path.glob(".again.fits/*/member-*"))) >= 4:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        jobs.train(table, schema, tmp_path / "again", **asked, progress=stop)
+    assert not (tmp_path / "again").exists()
+    (damaged,) = tmp_path.glob(".again.fits/*/member-2/weights.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    said = []
+    jobs.train(table, schema, tmp_path / "again", **asked, progress=lambda f, s: said.append(s))
+    assert "Going on: 5 models are there" in said
+    values = np.array([[62, 0, 45, 170, 80], [50, 1, np.nan, np.nan, 10]], dtype=float)
+    one, other = (KeptModel(tmp_path / name) for name in ("whole", "again"))
+    values = values[:, : len(one.model.columns)]
+    np.testing.assert_array_equal(one.answer(values).said, other.answer(values).said)
+    np.testing.assert_array_equal(one.answer(values).interval.low, other.answer(values).interval.low)
+    assert one.card["conformal"] == other.card["conformal"]
+    assert one.card["members"] == other.card["members"]
+    assert not list(tmp_path.glob(".again*"))
+
+
 def test_kept_fits_are_those_of_the_same_question(folder, tmp_path):
     cohort = read_cohort(folder / "cohort.csv", folder / "schema.yaml")
     key = key_of(cohort, seed=1)

@@ -26,7 +26,7 @@ from .cohort import Cohort, align, check_trainable, one_row_each
 from .cohort_table import read_cohort
 from .evaluate import Evaluation, evaluate
 from .folds import outer_folds
-from .kept import Kept, key_of
+from .kept import Kept, KeptModels, key_of
 from .leakage import check_all
 from .models import ModelConfig, fit_model
 from .out_of_distribution import Likeness
@@ -103,6 +103,8 @@ def train(
 ) -> FusionOutcome:
     """Train a model on a whole cohort and write its folder.
 
+    A training that was stopped goes on where it was: finished models are kept beside the output until it is done.
+
     Raises
     ------
     InputError
@@ -117,11 +119,15 @@ def train(
     warnings = [*cohort.warnings, *check_all(cohort, outer_folds(cohort, 5, 1, seed, "patient"))]
     config = config_of(cohort, kind, learner, impute, modalities)
     own = cohort.of(*config.modalities) if config.modalities else cohort
-    model = fit_model(own, config, seed, part(progress, 0.05, 0.4))
+    kept = KeptModels(output.with_name(f".{output.name}.fits"), key_of(own, config=config, seed=seed, kind="train"))
+    if kept.count:
+        progress(0.0, f"Going on: {kept.count} models are there")
+    model = kept("model", own, lambda: fit_model(own, config, seed, part(progress, 0.05, 0.4)))
     conformal = calibrate(own, config, model.setting, _LEVEL, seed=seed, progress=part(progress, 0.4, 0.6))
-    refitted = bootstrap_members(own, config, model.setting, members, seed, part(progress, 0.6, 0.95))
+    refitted = bootstrap_members(own, config, model.setting, members, seed, part(progress, 0.6, 0.95), kept)
     progress(0.95, "Writing")
     save_model(output, model, own, members=refitted, conformal=conformal, table=json_able(asdict(read_schema(schema))))
+    kept.clear()
     progress(1.0, "Done")
     details = {"patients": own.n_patients, "columns": len(model.columns), "members": len(refitted), "kind": kind}
     return FusionOutcome(output, Result(warnings=warnings), time.perf_counter() - started, details)

@@ -1,12 +1,13 @@
-"""Finished fits of a judging that was stopped, so that it goes on where it was."""
+"""Finished fits of a judging or a training that was stopped, so that it goes on where it was."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 from CardioPrecisionLib import __version__
+from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.record import json_able
 
 from .cohort import Cohort
+from .models import Model
+from .store import load_model, save_model
 
 
 def key_of(cohort: Cohort, **asked: Any) -> str:
@@ -82,4 +86,41 @@ class Kept:
 
     def clear(self) -> None:
         """Throw all of it away, older judgings too."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class KeptModels:
+    """A folder of the finished models of a training.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first model is kept. What it holds of another `key` is not used.
+    key : str
+        Of `key_of`.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.folder, self._own = folder, folder / key
+
+    @property
+    def count(self) -> int:
+        """Models that are there."""
+        return len(list(self._own.glob("[!.]*/model.json"))) if self._own.is_dir() else 0
+
+    def __call__(self, name: str, cohort: Cohort, fit: Callable[[], Model]) -> Model:
+        """The model that was kept under a name, else what ``fit()`` makes; a damaged one is as good as none."""
+        path = self._own / name
+        try:
+            return load_model(path)[0]
+        except InputError:
+            shutil.rmtree(path, ignore_errors=True)
+        model = fit()
+        with contextlib.suppress(InputError):  # a full disk is no reason to stop
+            self._own.mkdir(parents=True, exist_ok=True)
+            save_model(path, model, cohort)
+        return model
+
+    def clear(self) -> None:
+        """Throw all of it away, older trainings too."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,6 +7,7 @@ wrong form can be sure and wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .joint import JointModel
 from .models import Model, ModelConfig, fit_model
 from .prediction import Interval
 
+Keep = Callable[[str, Cohort, Callable[[], Model]], Model]
 #: Fewer refitted models than this show no tail.
 MIN_MEMBERS = 10
 
@@ -30,6 +32,7 @@ def bootstrap_members(
     members: int = 40,
     seed: int = 0,
     progress: Progress = silent,
+    keep: Keep | None = None,
 ) -> tuple[Model, ...]:
     """Refit a model to bootstrap samples of the patients, with the setting that was chosen on all.
 
@@ -42,6 +45,8 @@ def bootstrap_members(
         Of the model that was fitted to the whole cohort.
     members, seed : int
     progress : callable
+    keep : callable, optional
+        ``keep(name, cohort, fit)`` returns the model of that name where it was kept, else keeps what ``fit()`` makes.
 
     Returns
     -------
@@ -53,8 +58,9 @@ def bootstrap_members(
     counts = bootstrap_counts(cohort.target.strata, members, seed)
     fitted = []
     for m, count in enumerate(counts):
-        rows = np.repeat(np.arange(len(cohort)), count)
-        fitted.append(fit_model(cohort.take(rows), config, seed, silent, setting))
+        drawn = cohort.take(np.repeat(np.arange(len(cohort)), count))
+        fit = partial(fit_model, drawn, config, seed, silent, setting)
+        fitted.append(keep(f"member-{m}", drawn, fit) if keep is not None else fit())
         progress((m + 1) / members, "model uncertainty")
     return tuple(fitted)
 
