@@ -10,7 +10,6 @@ From the Python console::
 
 # ruff: noqa: PT009
 
-import tempfile
 from typing import Annotated, Union
 
 import slicer
@@ -598,7 +597,7 @@ class CoronaryPlaqueTest(PanelTest):
         from CoronaryPlaqueLib.scene_logic import sample_scan
 
         widget, sample = self.ready(), sample_scan()
-        with tempfile.TemporaryDirectory() as folder:
+        with self.newFolder() as folder:
             sample.write_dicom(folder)
             widget.openFolder(folder)
         self.assertIn("is open", widget.ui.statusLabel.text)

@@ -9,7 +9,6 @@ From the Python console::
 
 # ruff: noqa: PT009
 
-import tempfile
 from typing import Annotated, Union
 
 import slicer
@@ -319,7 +318,7 @@ class LVFunctionTest(PanelTest):
         from CardioPrecisionLib.phantom import demo_patient
 
         widget, patient = self.ready(), demo_patient()
-        with tempfile.TemporaryDirectory() as folder:
+        with self.newFolder() as folder:
             patient.write_dicom(folder)
             widget.openFolder(folder)
         self.assertIn("is open", widget.ui.statusLabel.text)
@@ -329,7 +328,7 @@ class LVFunctionTest(PanelTest):
         self.assertEqual(sequence.n_frames, patient.sample.sequence.n_frames)
         self.assertEqual(sequence.shape, patient.sample.sequence.shape)
         count = self.nodeCount()
-        with tempfile.TemporaryDirectory() as folder:
+        with self.newFolder() as folder:
             widget.openFolder(folder)
         self.assertIn("is empty", widget.ui.statusLabel.text)
         self.assertEqual(self.nodeCount(), count)

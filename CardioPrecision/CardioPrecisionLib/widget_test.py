@@ -56,6 +56,10 @@ class PanelTest(ScriptedLoadableModuleTest):
             finally:
                 self.tearDown()
 
+    def newFolder(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder that goes with its ``with``."""
+        return tempfile.TemporaryDirectory()
+
     def panel(self) -> Any:
         """The module's panel, open and with a parameter node."""
         widget = slicer.util.getModuleWidget(self.module)
