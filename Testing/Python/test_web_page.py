@@ -262,15 +262,16 @@ def test_five_gigabytes_are_refused_before_they_are_sent(served, page):
 
 
 def test_narrow_and_dark(served, browser):
-    """A telephone, and the dark theme: everything is within the width."""
+    """A telephone whose system is dark: so is the page at once, all of it within the width; a button turns it."""
     page = browser.new_context(viewport={"width": 420, "height": 860}, color_scheme="dark").new_page()
     page.goto(served)
     page.wait_for_selector("#theme", timeout=30_000)
-    page.click("#theme")
     page.wait_for_selector(".v-theme--dark")
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 420
     picture(page, "web-narrow")
+    page.click("#theme")
+    page.wait_for_selector(".v-theme--light")
     page.context.close()
 
 

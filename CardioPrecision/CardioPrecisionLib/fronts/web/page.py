@@ -28,11 +28,10 @@ html { overflow-y: auto; }
 .cp-grid { display: flex; height: 100%; }
 .cp-views { height: calc(100vh - 112px); min-height: 420px; }
 .cp-report { width: 100%; height: calc(100vh - 118px); border: 0; background: white; }
+#download { color: inherit; text-decoration: none; }
 .cp-rows { font-size: 0.82rem; }
 .cp-rows td { padding: 2px 8px !important; height: auto !important; }
 .cp-number { font-size: 1.25rem; font-weight: 600; }
-@media (max-width: 700px) { .cp-grid { display: flex; height: 100%; }
-.cp-views { height: 70vh; } }
 """
 
 
@@ -45,6 +44,8 @@ class Page:
         with VAppLayout(viewer.server, theme=("dark ? 'dark' : 'light'",)) as self.layout:
             client.Style(_STYLE)
             client.Script(_UPLOAD)
+            # As the reader's system has it; the button in the bar changes it.
+            client.ClientTriggers(mounted="dark = window.matchMedia('(prefers-color-scheme: dark)').matches")
             self._bar()
             self._drawer()
             with v.VMain():
@@ -119,7 +120,7 @@ class Page:
                 "{{ running ? 'Cancel' : 'Run the analysis' }}",
                 click=viewer.run,
                 block=True,
-                color=("running ? 'warning' : 'primary'",),
+                color=("running ? 'warning' : opened && !busy ? 'primary' : undefined",),
                 disabled=("!opened || busy",),
                 id="run",
             )
