@@ -65,6 +65,9 @@ def dictionary() -> str:
         "",
         "Names do not change. A row is a name and a site; its state is `measured`, `entered`, `not_assessable`,",
         "`not_found` or `out_of_range`. Units are UCUM. Codes are SNOMED CT (SCT), LOINC (LN), DICOM (DCM) or RadLex.",
+        "",
+        "The rows are those that runs on the synthetic patients write. Rows and sites that only some studies have are",
+        "not listed: `agatston_score_3mm` (thin slices), `cad_rads_modifiers`, further vessels of a plaque row.",
     ]
     for title, rows in measured().items():
         lines += ["", f"## {title}", "", "| name | meaning | unit | sites | code |", "|---|---|---|---|---|"]

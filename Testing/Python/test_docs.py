@@ -53,6 +53,14 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert not re.search(r'(src|href)="https?://(fonts|cdn|unpkg)', text), (
             page.name
         )  # nothing loaded from elsewhere
+        assert 'data-md-component="source"' not in text, page.name  # the theme would ask GitHub about it
+
+
+def test_the_number_of_scores_is_that_of_the_code():
+    from FusionRiskLib.scores import scores
+
+    for page, words in (("README.md", "risk scores"), ("docs/index.md", "published scores")):
+        assert f"{len(scores())} {words}" in (ROOT / page).read_text(encoding="utf-8"), page
 
 
 def test_every_page_is_in_the_contents():
