@@ -13,7 +13,6 @@ from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.fronts.cli import main
 from FusionRiskLib.fusion.answer import KeptModel
 from FusionRiskLib.fusion.cohort import Outcome
-from FusionRiskLib.fusion.model_config import Target
 from FusionRiskLib.fusion.prediction import Prediction
 from FusionRiskLib.fusion.recalibration import Recalibration, check_enough, fit, recalibrate
 from hypothesis import given, settings
@@ -144,7 +143,7 @@ def test_refusals():
 
 def test_figures_and_sets_are_of_patients_that_a_fit_had_not_seen():
     predicted, outcome = binary(1500, 0.5, 1.0, seed=5)
-    found, facts = recalibrate(predicted, outcome, Target("binary", CLASSES), 0.9)
+    found, facts = recalibrate(predicted, outcome, 0.9)
     before, after = facts["recalibration"]["before"], facts["recalibration"]["after"]
     assert after["log_loss"] < before["log_loss"] - 0.05
     assert after["auc"] == pytest.approx(before["auc"], abs=0.01)  # order stays, up to what folds differ by
@@ -155,7 +154,7 @@ def test_figures_and_sets_are_of_patients_that_a_fit_had_not_seen():
     sets = sets_of(facts["conformal"], found.apply(fresh))
     assert sets[np.arange(4000), truth.y].mean() == pytest.approx(0.9, abs=0.03)
     predicted, outcome = survival(1500, 0.8, 0.6, seed=7)
-    _, facts = recalibrate(predicted, outcome, Target("survival", (), "months", 24.0), 0.9)
+    _, facts = recalibrate(predicted, outcome, 0.9)
     assert facts["recalibration"]["after"]["brier"] < facts["recalibration"]["before"]["brier"]
     assert 0 < facts["conformal"]["share"] < 0.5
     json.dumps(facts["conformal"])

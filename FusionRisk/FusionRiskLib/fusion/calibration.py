@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, silent
 
-from .cohort import Array, Cohort
+from .cohort import Array, Cohort, Outcome
 from .conformal import SplitClasses, SurvivalBound, time_grid
 from .folds import inner_folds
 from .models import ModelConfig, fit_model, predict
@@ -50,7 +50,25 @@ def calibrate(
         model = fit_model(cohort.take(fold.train), config, seed, silent, setting)
         rows.append(fold.test)
         said.append(predict(model, cohort.take(fold.test)))
-    known = cohort.target.take(np.concatenate(rows))
+    return limits_of(said, cohort.target.take(np.concatenate(rows)), level)
+
+
+def limits_of(said: Sequence[Prediction], known: Outcome, level: float) -> dict[str, Any]:
+    """Limits from predictions of patients whom what predicted them had not seen.
+
+    Parameters
+    ----------
+    said : sequence of Prediction
+        Fold by fold.
+    known : Outcome
+        What happened to them, in the same order.
+    level : float
+
+    Returns
+    -------
+    dict
+        For `sets_of` or `bound_of`.
+    """
     if known.kind == "survival":
         grid = time_grid(known.t)
         bound = SurvivalBound.fit(known.t, known.e, grid, np.vstack([p.survival_at(grid) for p in said]), level)

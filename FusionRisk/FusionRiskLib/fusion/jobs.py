@@ -30,11 +30,10 @@ from .kept import Kept, KeptModels, key_of
 from .leakage import check_all
 from .models import ModelConfig, fit_model
 from .out_of_distribution import Likeness
-from .recalibration import check_enough
 from .recalibration import recalibrate as fit_recalibration
 from .report import answers_result, evaluation_result
 from .schema import CohortSchema, read_schema
-from .store import save_as, save_model
+from .store import check_new, save_as, save_model
 from .uncertainty import bootstrap_members
 
 _KINDS = ("early", "late", "joint", "graph")
@@ -112,8 +111,7 @@ def train(
     """
     started = time.perf_counter()
     progress(0.0, "Reading")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: a model is written to a new folder; this one holds something.")
+    check_new(output)
     cohort = read_table(table, schema, visits)
     check_trainable(cohort)
     warnings = [*cohort.warnings, *check_all(cohort, outer_folds(cohort, 5, 1, seed, "patient"))]
@@ -163,21 +161,14 @@ def recalibrate(
     """
     started = time.perf_counter()
     progress(0.0, "Reading")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: a model is written to a new folder; this one holds something.")
-    if not model.is_dir():
-        raise InputError(f"{model}: there is no model folder.")
+    check_new(output)
     if not table.is_file():
         raise InputError(f"{table}: there is no such file.")
-    kept = KeptModel(model)
+    kept = _opened(model)
     if kept.recalibration is not None:
         raise InputError(f"{model}: this model was recalibrated already; recalibrate the one that it was made of.")
-    if schema is None and not kept.card.get("table"):
-        raise InputError(f"{model}: this model does not say how its table was read; give --schema FILE.")
-    cohort = read_cohort(table, schema if schema is not None else _from_card(kept.card["table"]))
-    if cohort.visit is not None:
-        changes = any(column.name.endswith("_change") for column in kept.model.columns)
-        cohort = one_row_each(cohort, "change" if changes else "baseline")
+    cohort = read_cohort(table, _schema_of(kept, schema))
+    cohort = _one_row_each(cohort, kept)
     outcome, target = cohort.target, kept.model.target
     if (outcome.kind, outcome.classes, outcome.time_unit) != (target.kind, target.classes, target.time_unit):
         raise InputError(f"{table}: its outcome is not what the model predicts.")
@@ -191,11 +182,9 @@ def recalibrate(
         )
     rows = np.flatnonzero(alike)
     progress(0.4, "Fitting")
-    known = outcome.take(rows)
-    check_enough(known)
     conformal = kept.card.get("conformal")
     level = float(conformal["level"]) if conformal else None
-    _, facts = fit_recalibration(kept.model.predict(values[rows]), known, target, level, seed)
+    _, facts = fit_recalibration(kept.model.predict(values[rows]), outcome.take(rows), level, seed)
     facts["recalibration"] |= {"saved": utc_now(), "table_sha256": file_sha256(table)}
     progress(0.9, "Writing")
     save_as(model, output, facts)
@@ -297,9 +286,7 @@ def predict(
     """
     started = time.perf_counter()
     progress(0.0, "Reading the model")
-    if not model.is_dir():
-        raise InputError(f"{model}: there is no model folder.")
-    kept = KeptModel(model)
+    kept = _opened(model)
     progress(0.3, "Reading")
     tables = [path for path in rows if path.suffix.lower() != ".json"]
     if tables and (len(rows) > 1 or clinical is not None):
@@ -311,9 +298,7 @@ def predict(
     warnings: list[str] = []
     if tables:
         cohort = read_cohort(tables[0], _schema_for(tables[0], kept, schema), outcome=False)
-        if cohort.visit is not None:
-            changes = any(column.name.endswith("_change") for column in kept.model.columns)
-            cohort = one_row_each(cohort, "change" if changes else "baseline")
+        cohort = _one_row_each(cohort, kept)
         values = align(cohort, kept.model.columns, kept.model.may_lack)
         warnings += [w for w in cohort.warnings if "belongs to no modality" not in w]
         titles = [f"Row {n}" for n in range(1, len(values) + 1)]
@@ -353,15 +338,33 @@ def _input(role: str, path: Path) -> dict[str, Any]:
     return {"role": role, "path": str(path), "sha256": file_sha256(path)}
 
 
+def _opened(model: Path) -> KeptModel:
+    if not model.is_dir():
+        raise InputError(f"{model}: there is no model folder.")
+    return KeptModel(model)
+
+
+def _one_row_each(cohort: Cohort, kept: KeptModel) -> Cohort:
+    """Repeated visits joined as the model was trained on them."""
+    if cohort.visit is None:
+        return cohort
+    changes = any(column.name.endswith("_change") for column in kept.model.columns)
+    return one_row_each(cohort, "change" if changes else "baseline")
+
+
+def _schema_of(kept: KeptModel, given: Path | None) -> CohortSchema:
+    """The schema that is given, else that of the training."""
+    if given is not None:
+        return read_schema(given)
+    document = kept.card.get("table")
+    if not document:
+        raise InputError(f"{kept.path}: this model does not say how its table was read; give --schema FILE.")
+    return _from_card(document)
+
+
 def _schema_for(table: Path, kept: KeptModel, given: Path | None) -> CohortSchema:
     """How to read a table to predict on: as the training table, without what only training needs."""
-    if given is not None:
-        schema = read_schema(given)
-    else:
-        document = kept.card.get("table")
-        if not document:
-            raise InputError(f"{kept.path}: this model does not say how its table was read; give --schema FILE.")
-        schema = _from_card(document)
+    schema = _schema_of(kept, given)
     text = read_text(table)
     head = text.split("\n", 1)[0]
     names = {name.strip() for name in next(csv.reader([head], delimiter=delimiter_of(head)), [])}

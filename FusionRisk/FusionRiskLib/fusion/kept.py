@@ -41,19 +41,27 @@ def key_of(cohort: Cohort, **asked: Any) -> str:
     return digest.hexdigest()[:24]
 
 
-class Kept:
-    """A folder of finished fits.
+class _Folder:
+    """What is finished of a question.
 
     Parameters
     ----------
     folder : Path
-        Made when the first fit is put there. What it holds of another `key` is thrown away.
+        Made when the first thing is kept. What it holds of another `key` is not used.
     key : str
         Of `key_of`.
     """
 
     def __init__(self, folder: Path, key: str):
         self.folder, self._own = folder, folder / key
+
+    def clear(self) -> None:
+        """Throw all of it away, that of older questions too."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Kept(_Folder):
+    """A folder of finished fits of a judging."""
 
     def _file(self, fold: int, name: str) -> Path:
         return self._own / f"{fold}-{hashlib.sha256(name.encode()).hexdigest()[:12]}.npz"
@@ -84,24 +92,9 @@ class Kept:
         except OSError:
             temporary.unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Throw all of it away, older judgings too."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
-
-class KeptModels:
-    """A folder of the finished models of a training.
-
-    Parameters
-    ----------
-    folder : Path
-        Made when the first model is kept. What it holds of another `key` is not used.
-    key : str
-        Of `key_of`.
-    """
-
-    def __init__(self, folder: Path, key: str):
-        self.folder, self._own = folder, folder / key
+class KeptModels(_Folder):
+    """A folder of finished models of a training."""
 
     @property
     def count(self) -> int:
@@ -120,7 +113,3 @@ class KeptModels:
             self._own.mkdir(parents=True, exist_ok=True)
             save_model(path, model, cohort)
         return model
-
-    def clear(self) -> None:
-        """Throw all of it away, older trainings too."""
-        shutil.rmtree(self.folder, ignore_errors=True)

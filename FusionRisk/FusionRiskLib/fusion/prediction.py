@@ -62,23 +62,32 @@ class Prediction:
 
     def survival_at(self, times: Sequence[float] | Array) -> Array:
         """``(rows, times)``: linear between grid points, 1 at time 0, level after the last."""
-        grid, survival = self.curves
-        grid = np.r_[0.0, grid]
+        right, share = self._between(times)
+        survival = self.curves[1]
         padded = np.column_stack([np.ones(len(survival)), survival])
-        times = np.asarray(times, dtype=float)
-        right = np.clip(np.searchsorted(grid, times, side="right"), 1, len(grid) - 1)
-        share = np.clip((times - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
         return np.asarray(padded[:, right - 1] * (1 - share) + padded[:, right] * share)
 
     def survival_each(self, times: Array) -> Array:
         """``(rows,)``: each row at a time of its own, read as `survival_at` reads it."""
-        grid, survival = self.curves
-        grid = np.r_[0.0, grid]
-        right = np.clip(np.searchsorted(grid, times, side="right"), 1, len(grid) - 1)
-        share = np.clip((times - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
+        right, share = self._between(times)
+        survival = self.curves[1]
         rows = np.arange(len(survival))
         before = np.where(right == 1, 1.0, survival[rows, np.maximum(right - 2, 0)])
         return np.asarray(before * (1 - share) + survival[rows, right - 1] * share)
+
+    def _between(self, times: Sequence[float] | Array) -> tuple[Array, Array]:
+        """The point of the grid, with 0 before it, that follows each time, and the share of the way to it."""
+        grid = np.r_[0.0, self.curves[0]]
+        times = np.asarray(times, dtype=float)
+        right = np.clip(np.searchsorted(grid, times, side="right"), 1, len(grid) - 1)
+        return right, np.clip((times - grid[right - 1]) / (grid[right] - grid[right - 1]), 0, 1)
+
+    def take(self, rows: Array) -> Prediction:
+        """Some of the rows."""
+        if self.probabilities is not None:
+            return Prediction(probabilities=self.p[rows])
+        times, survival = self.curves
+        return Prediction(times=times, survival=survival[rows])
 
     def risk(self, horizon: float) -> Array:
         """``(rows,)`` probability of an event by the horizon."""

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from CardioPrecisionLib.errors import InputError
 
+from .calibration import limits_of
 from .cohort import Array, Outcome
-from .conformal import SplitClasses, SurvivalBound, time_grid
 from .metrics.classes import auc, log_loss, macro_auc
 from .metrics.survival import auc_at, brier_at
-from .model_config import Target
 from .prediction import Prediction
 
 #: With fewer nothing is estimated; with fewer of the rarest outcome than the third, the slope is left as it is.
@@ -78,22 +77,21 @@ class Recalibration:
             z = self.slope * np.log(np.clip(values, _TINY, 1.0)) + np.array(self.intercept)
             z = np.exp(z - z.max(axis=-1, keepdims=True))
             return np.asarray(z / z.sum(axis=-1, keepdims=True))
-        hazard = -np.log(np.clip(1 - values, _TINY, 1 - _TINY))
-        return np.asarray(-np.expm1(-np.exp(self.intercept[0] + self.slope * np.log(hazard))))
+        return np.asarray(-np.expm1(-np.exp(self.intercept[0] + self.slope * _log_hazard(values))))
 
     def apply(self, predicted: Prediction) -> Prediction:
         """A whole prediction; survival curves keep their shape over time."""
         if self.horizon is None:
             return Prediction(probabilities=self.said(predicted.p))
         times, survival = predicted.curves
-        at_horizon = _log_hazard(predicted, self.horizon)
-        factor = np.exp(self.intercept[0] + (self.slope - 1) * at_horizon)
+        factor = np.exp(self.intercept[0] + (self.slope - 1) * _log_hazard(predicted.risk(self.horizon)))
         hazard = -np.log(np.clip(survival, _TINY, 1.0))
         return Prediction(times=times, survival=np.exp(-hazard * factor[:, None]))
 
 
-def _log_hazard(predicted: Prediction, horizon: float) -> Array:
-    return np.asarray(np.log(-np.log(np.clip(1 - predicted.risk(horizon), _TINY, 1 - _TINY))))
+def _log_hazard(risk: Array) -> Array:
+    """Log cumulative hazard; finer at small risks than `model_config.evidence`, so that they keep their order."""
+    return np.asarray(np.log(-np.log(np.clip(1 - risk, _TINY, 1 - _TINY))))
 
 
 # -- fitting -----------------------------------------------------------------------------------------------------------
@@ -112,16 +110,22 @@ def fit(predicted: Prediction, outcome: Outcome) -> Recalibration:
     InputError
         There are too few patients or events, or the model does not order these patients.
     """
-    with_slope = check_enough(outcome) >= MIN_FOR_SLOPE
-    found = _fit_survival(predicted, outcome, with_slope) if outcome.kind == "survival" else _fit_classes(
-        predicted.p, outcome.y, outcome.kind, with_slope
-    )  # fmt: skip
-    if not np.isfinite([found.slope, *found.intercept]).all() or found.slope <= 0:
+    found = _estimate(predicted, outcome, check_enough(outcome) >= MIN_FOR_SLOPE)
+    if found is None:
         raise InputError(
             "The model does not order these patients (no positive slope can be fitted), which recalibration cannot "
             "mend: train a model of your own."
         )
     return found
+
+
+def _estimate(predicted: Prediction, outcome: Outcome, with_slope: bool) -> Recalibration | None:
+    """None where there is no finite one with a positive slope."""
+    if outcome.kind == "survival":
+        found = _fit_survival(predicted, outcome, with_slope)
+    else:
+        found = _fit_classes(predicted.p, outcome.y, outcome.kind, with_slope)
+    return found if np.isfinite([found.slope, *found.intercept]).all() and found.slope > 0 else None
 
 
 def check_enough(outcome: Outcome) -> int:
@@ -177,7 +181,7 @@ def _fit_survival(predicted: Prediction, outcome: Outcome, with_slope: bool) -> 
     event = (outcome.e & (outcome.t <= horizon)).astype(float)
     own = predicted.survival_each(time)
     hazard = np.maximum(-np.log(np.clip(own, _TINY, 1.0)), _TINY)
-    lp = _log_hazard(predicted, horizon)
+    lp = _log_hazard(predicted.risk(horizon))
     centre = float(lp.mean())
     x = np.column_stack([np.ones(len(lp)), lp - centre]) if with_slope else np.ones((len(lp), 1))
     beta = np.zeros(x.shape[1])
@@ -198,7 +202,7 @@ def _fit_survival(predicted: Prediction, outcome: Outcome, with_slope: bool) -> 
 
 # -- judging and conformal limits on the same patients ----------------------------------------------------------------
 def recalibrate(
-    predicted: Prediction, outcome: Outcome, target: Target, level: float | None = 0.9, seed: int = 0
+    predicted: Prediction, outcome: Outcome, level: float | None = 0.9, seed: int = 0
 ) -> tuple[Recalibration, dict[str, Any]]:
     """Fit on all patients; what it gains, and new conformal limits, from fits that had not seen the patient judged.
 
@@ -208,66 +212,35 @@ def recalibrate(
     facts : dict
         For the model's card: ``recalibration`` (with ``before`` and ``after``) and ``conformal``.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     found = fit(predicted, outcome)
-    n = len(predicted)
+    with_slope = found.slope != 1.0
     strata = outcome.e if outcome.kind == "survival" else outcome.y
-    fold = _folds(strata, seed)
-    aside = [_rows(predicted, np.flatnonzero(fold == k)) for k in range(_FOLDS)]
-    refits = [_fit_fold(predicted, outcome, np.flatnonzero(fold != k), found) for k in range(_FOLDS)]
-    order = np.concatenate([np.flatnonzero(fold == k) for k in range(_FOLDS)])
-    moved = [refit.apply(part) for refit, part in zip(refits, aside, strict=True)]
-    joined = _rows(_join(moved), np.argsort(order))
+    rows, moved = [], []
+    for train, test in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(strata, strata):
+        # However few events are left: a slope only where the whole has one.
+        refit = _estimate(predicted.take(train), outcome.take(train), with_slope) or found
+        rows.append(test)
+        moved.append(refit.apply(predicted.take(test)))
+    known = outcome.take(np.concatenate(rows))
     facts: dict[str, Any] = {
         "recalibration": asdict(found)
         | {
-            "patients": n,
+            "patients": len(predicted),
             "rarest": check_enough(outcome),
-            "how": "slope and intercept" if found.slope != 1.0 else "intercept",
+            "how": "slope and intercept" if with_slope else "intercept",
             "before": _quality(predicted, outcome),
-            "after": _quality(joined, outcome),
+            "after": _quality(_join(moved), known),
         }
     }
     if level is not None:
-        if target.kind == "survival":
-            grid = time_grid(outcome.t)
-            bound = SurvivalBound.fit(outcome.t, outcome.e, grid, joined.survival_at(grid), level)
-            facts["conformal"] = {"level": level, "share": bound.share, "how": bound.how, "grid": grid.tolist()}
-        else:
-            sets = SplitClasses.fit(joined.p, outcome.y, level)
-            size = float(sets.sets(joined.p).sum(axis=1).mean())
-            facts["conformal"] = {"level": level, "limits": sets.limits.tolist(), "mean_size": size}
+        facts["conformal"] = limits_of(moved, known, level)
     return found, facts
 
 
-def _fit_fold(predicted: Prediction, outcome: Outcome, rows: Array, whole: Recalibration) -> Recalibration:
-    """A refit that has what the whole has: a slope or none, however few events are left."""
-    part, known = _rows(predicted, rows), outcome.take(rows)
-    if outcome.kind == "survival":
-        refit = _fit_survival(part, known, whole.slope != 1.0)
-    else:
-        refit = _fit_classes(part.p, known.y, outcome.kind, whole.slope != 1.0)
-    good = np.isfinite([refit.slope, *refit.intercept]).all() and refit.slope > 0
-    return refit if good else whole
-
-
-def _folds(strata: Array, seed: int) -> Array:
-    """``(n,)`` fold of each row, outcomes spread evenly."""
-    rng = np.random.default_rng(seed)
-    fold = np.empty(len(strata), dtype=int)
-    for value in np.unique(strata):
-        rows = rng.permutation(np.flatnonzero(strata == value))
-        fold[rows] = np.arange(len(rows)) % _FOLDS
-    return fold
-
-
-def _rows(predicted: Prediction, rows: Array) -> Prediction:
-    if predicted.probabilities is not None:
-        return Prediction(probabilities=predicted.p[rows])
-    times, survival = predicted.curves
-    return Prediction(times=times, survival=survival[rows])
-
-
 def _join(parts: list[Prediction]) -> Prediction:
+    """Of one model, so that survival curves have one grid."""
     if parts[0].probabilities is not None:
         return Prediction(probabilities=np.vstack([one.p for one in parts]))
     return Prediction(times=parts[0].curves[0], survival=np.vstack([one.curves[1] for one in parts]))

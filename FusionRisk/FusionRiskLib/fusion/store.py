@@ -147,10 +147,15 @@ def save_as(source: str | Path, path: str | Path, changes: Mapping[str, Any]) ->
     return path
 
 
-def _beside(path: Path) -> Path:
-    """Where a model is written before it gets its name."""
+def check_new(path: Path) -> None:
+    """Raise `InputError` where a model's folder holds something already."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path}: a model is written to a new folder; this one holds something.")
+
+
+def _beside(path: Path) -> Path:
+    """Where a model is written before it gets its name."""
+    check_new(path)
     return path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(3)}")
 
 
