@@ -264,6 +264,24 @@ def test_a_stopped_training_goes_on_and_comes_to_the_same(folder, tmp_path, lear
     assert not list(tmp_path.glob(".again*"))
 
 
+def test_a_training_that_asks_for_more_members_does_not_go_on_with_draws_of_fewer(folder, tmp_path):
+    table, schema = folder / "cohort.csv", folder / "schema.yaml"
+    jobs.train(table, schema, tmp_path / "whole", kind="early", members=12)
+
+    def stop(fraction, stage):
+        if len(list(tmp_path.glob(".again.fits/*/member-*"))) >= 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        jobs.train(table, schema, tmp_path / "again", kind="early", members=10, progress=stop)
+    jobs.train(table, schema, tmp_path / "again", kind="early", members=12)
+    values = np.array([[62, 0, 45, 170, 80]], dtype=float)[:, : len(KeptModel(tmp_path / "whole").model.columns)]
+    one, other = (KeptModel(tmp_path / name).answer(values).interval for name in ("whole", "again"))
+    np.testing.assert_array_equal(one.low, other.low)
+    np.testing.assert_array_equal(one.high, other.high)
+    assert not list(tmp_path.glob(".again*"))
+
+
 def test_kept_fits_are_those_of_the_same_question(folder, tmp_path):
     cohort = read_cohort(folder / "cohort.csv", folder / "schema.yaml")
     key = key_of(cohort, seed=1)

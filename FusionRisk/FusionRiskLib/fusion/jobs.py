@@ -117,7 +117,7 @@ def train(
     warnings = [*cohort.warnings, *check_all(cohort, outer_folds(cohort, 5, 1, seed, "patient"))]
     config = config_of(cohort, kind, learner, impute, modalities)
     own = cohort.of(*config.modalities) if config.modalities else cohort
-    kept = KeptModels(output.with_name(f".{output.name}.fits"), key_of(own, config=config, seed=seed, kind="train"))
+    kept = KeptModels(output.with_name(f".{output.name}.fits"), key_of(own, config=config, seed=seed, members=members))
     if kept.count:
         progress(0.0, f"Going on: {kept.count} models are there")
     model = kept("model", own, lambda: fit_model(own, config, seed, part(progress, 0.05, 0.4)))
