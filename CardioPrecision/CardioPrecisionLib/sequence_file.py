@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .image import Array, Sequence
+from .replacing import replacing
 
 _TYPES = {
     "i1": "int8",
@@ -46,15 +47,10 @@ def write_sequence(path: str | Path, sequence: Sequence) -> Path:
     if kind not in _TYPES:
         raise ValueError(f"voxels of type {first.dtype} cannot be written to NRRD")
     times = sequence.frame_time_ms()
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(("\n".join(_header(sequence, _TYPES[kind], times)) + "\n\n").encode())
-            for t in range(sequence.n_frames):
-                file.write(sequence.frame(t).astype(first.dtype.newbyteorder("<"), copy=False).tobytes(order="F"))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as beside, open(beside, "wb") as file:
+        file.write(("\n".join(_header(sequence, _TYPES[kind], times)) + "\n\n").encode())
+        for t in range(sequence.n_frames):
+            file.write(sequence.frame(t).astype(first.dtype.newbyteorder("<"), copy=False).tobytes(order="F"))
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .replacing import replacing
 
 SCHEMA = "cardioprecision/workflow/1"
 
@@ -22,12 +23,10 @@ def save(path: str | Path, modules: Mapping[str, Any]) -> Path:
     """Write the parameters of modules (name -> parameter node), all or nothing."""
     target = Path(path)
     document = {"schema": SCHEMA, "modules": {name: values_of(node) for name, node in modules.items()}}
-    temporary = target.with_name(target.name + ".part")
     try:
-        temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
-        temporary.replace(target)
+        with replacing(target) as beside:
+            beside.write_text(json.dumps(document, indent=1), encoding="utf-8")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{target}: the workflow could not be written ({error.strerror}).") from None
     return target
 

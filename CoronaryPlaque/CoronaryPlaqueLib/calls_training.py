@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from CardioPrecisionLib.image import Array
+from CardioPrecisionLib.replacing import replacing
 
 from .axial import axial
 from .calling import N_CLASSES, call_features, features_of
@@ -147,10 +148,9 @@ def measured(
         make = partial(measure, wide=wide, thin=thin, edges=edges)
         with ProcessPoolExecutor(workers) as pool:
             for seed, row in zip(todo, pool.map(make, [(generator, s) for s in todo]), strict=True):
-                temporary = files[seed].with_suffix(".part.npz")
                 facts = json.dumps({k: row[k] for k in ("seed", "problem", "kind", "calcifications")})
-                np.savez(temporary, features=row["features"], label=row["label"], facts=facts)
-                temporary.replace(files[seed])
+                with replacing(files[seed]) as beside:
+                    np.savez(beside, features=row["features"], label=row["label"], facts=facts)
     rows = []
     for seed in seeds:
         with np.load(files[seed]) as stored:
@@ -286,7 +286,6 @@ def judge(rows: Sequence[dict[str, Any]], target: str | Path | None = None) -> d
         "confusion": confusion,
     }
     if target is not None:
-        temporary = Path(target).with_suffix(".tmp")
-        temporary.write_text(json.dumps(out, indent=1), encoding="utf-8")
-        temporary.replace(target)
+        with replacing(target) as beside:
+            beside.write_text(json.dumps(out, indent=1), encoding="utf-8")
     return out

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from CardioPrecisionLib.errors import CardioPrecisionError
 from CardioPrecisionLib.image import read_image, write_nifti
+from CardioPrecisionLib.replacing import replacing
 
 from .territory import coarse, find_territories
 
@@ -23,7 +24,5 @@ def territories_file(source: str | Path, target: str | Path, device: str = "auto
         found = find_territories(coarse(read_image(source)), device=device, precision=precision)
     except CardioPrecisionError as error:
         raise SystemExit(str(error)) from None
-    target = Path(target)
-    temporary = target.with_name(f".part-{target.name}")
-    write_nifti(temporary, found.probability.argmax(0).astype(np.uint8), found.affine)
-    temporary.replace(target)
+    with replacing(target) as beside:
+        write_nifti(beside, found.probability.argmax(0).astype(np.uint8), found.affine)

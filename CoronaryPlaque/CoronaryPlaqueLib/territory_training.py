@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from CardioPrecisionLib.image import Array, Image
+from CardioPrecisionLib.replacing import replacing
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -145,9 +146,8 @@ def cases(
     if todo:
         with ProcessPoolExecutor(workers) as pool:
             for seed, (hu, inside, label) in zip(todo, pool.map(partial(make_case, wide=wide), todo), strict=True):
-                temporary = folder / f"{seed}.part.npz"
-                np.savez_compressed(temporary, hu=hu, inside=inside, label=label)
-                temporary.replace(folder / f"{seed}.npz")
+                with replacing(folder / f"{seed}.npz") as beside:
+                    np.savez_compressed(beside, hu=hu, inside=inside, label=label)
     out = []
     for seed in seeds:
         with np.load(folder / f"{seed}.npz") as stored:

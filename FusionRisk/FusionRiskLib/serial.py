@@ -23,6 +23,7 @@ from typing import Any
 from CardioPrecisionLib.analysis import Table
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.measurement import Measurement, State
+from CardioPrecisionLib.replacing import replacing
 
 _NORMAL_95 = 1.96
 BEYOND, WITHIN, UNKNOWN = "beyond", "within", "not_assessable"
@@ -148,14 +149,11 @@ def table(found: Iterable[Change]) -> Table:
 def write_csv(path: str | Path, found: Iterable[Change]) -> Path:
     """Write changes as CSV, all or nothing."""
     target, columns = Path(path), table(found).columns
-    temporary = target.with_name(target.name + ".part")
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
+        with replacing(target) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
-        temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{target}: the table could not be written ({error.strerror}).") from None
     return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, silent
 from CardioPrecisionLib.errors import InputError
+from CardioPrecisionLib.replacing import replacing
 
 from .clinical.cells import read_cells, refuse_formulas, unusual
 from .clinical.fields import fields
@@ -81,7 +81,6 @@ def score_table(
     chosen = select(scores)
     if path_out.resolve() == path_in.resolve():
         raise InputError(f"{path_out}: the output would overwrite the table itself; give another name.")
-    temporary = path_out.with_name(f".{path_out.name}.{os.getpid()}.part")
     try:
         size = max(path_in.stat().st_size, 1)
         source = path_in.open(encoding="utf-8-sig", newline="")
@@ -89,17 +88,14 @@ def score_table(
         raise InputError(f"{path_in}: the table cannot be read ({error.strerror}).") from None
     with source:
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as sink:
+            with replacing(path_out) as beside, beside.open("w", encoding="utf-8", newline="") as sink:
                 summary = _score(source, sink, path_in, chosen, mapping, chunk_rows, size, progress)
-            os.replace(temporary, path_out)
         except UnicodeDecodeError:
             raise InputError(f"{path_in}: the table is not UTF-8 text; save it as UTF-8.") from None
         except csv.Error as error:
             raise InputError(f"{path_in}: this is not a CSV table ({error}).") from None
         except OSError as error:
             raise InputError(f"{path_out}: the output cannot be written ({error.strerror}).") from None
-        finally:
-            temporary.unlink(missing_ok=True)
     return summary
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from CardioPrecisionLib.image import Array, Sequence
+from CardioPrecisionLib.replacing import replacing
 from scipy import ndimage
 
 from . import acdc
@@ -149,8 +150,6 @@ def run(
             rows[-1]["truth"]["lv_ef"],
         )
     result = {"summary": summary(rows, tta), "patients": rows}
-    target = Path(output)
-    temporary = target.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    temporary.replace(target)
+    with replacing(output) as beside:
+        beside.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result

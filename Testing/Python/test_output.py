@@ -16,6 +16,7 @@ from CardioPrecisionLib.errors import Cancelled, InputError
 from CardioPrecisionLib.image import read_frames
 from CardioPrecisionLib.measurement import Measurement, Measurements, Patient
 from CardioPrecisionLib.output import OutputFolder, write_run
+from CardioPrecisionLib.replacing import replacing
 from conftest import oblique_affine
 from threshold_analysis import SEGMENTS
 
@@ -267,3 +268,44 @@ def test_results_do_not_depend_on_time_or_place(tmp_path):
     one, two = written(tmp_path / "a"), written(tmp_path / "elsewhere", command=["cardioprecision", "x"])
     for name in ("measurements.json", "measurements.csv", "segmentation.nii.gz", "segmentation.seg.nrrd"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+# -- one file ----------------------------------------------------------------------------------------------------------
+def write_and_fail(target, error):
+    with replacing(target) as beside:
+        if not target.suffix:
+            beside.mkdir()
+        (beside / "x" if beside.is_dir() else beside).write_text("broken")
+        raise error
+
+
+def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
+    target = tmp_path / "numbers.csv"
+    target.write_text("earlier")
+    with replacing(target) as beside:
+        beside.write_text("whole")
+        assert target.read_text() == "earlier"
+        assert beside.suffix == ".csv"
+    assert target.read_text() == "whole"
+    for error in (ZeroDivisionError, KeyboardInterrupt):
+        with pytest.raises(error):
+            write_and_fail(target, error)
+    assert target.read_text() == "whole"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["numbers.csv"]
+
+
+def test_a_folder_gets_its_name_when_it_is_complete(tmp_path):
+    with replacing(tmp_path / "study") as beside:
+        beside.mkdir()
+        (beside / "x").write_text("x")
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail(tmp_path / "other", ZeroDivisionError)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["study"]
+
+
+def test_two_who_write_the_same_file_do_not_meet(tmp_path):
+    with replacing(tmp_path / "x") as one, replacing(tmp_path / "x") as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one != other
+    assert (tmp_path / "x").read_text() == "one"

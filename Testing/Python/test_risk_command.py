@@ -266,7 +266,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits "ignored"
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.csv.*.part")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".*.part.out.csv")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None, "it ended before it could be stopped"
     process.send_signal(signal.SIGINT)

@@ -6,12 +6,11 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..replacing import replacing
 from ..settings import config_folder
 from .registry import Bundle, list_bundles
 
@@ -42,14 +41,8 @@ def _read() -> dict[str, Any]:
 def _write(accepted: dict[str, Any]) -> None:
     folder = config_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=_FILE)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as f:
-            json.dump({"accepted": accepted}, f, indent=2)
-        Path(temporary).replace(folder / _FILE)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(folder / _FILE) as beside:
+        beside.write_text(json.dumps({"accepted": accepted}, indent=2), encoding="utf-8")
 
 
 def accept(name: str, bundles: list[Bundle] | None = None) -> list[Bundle]:

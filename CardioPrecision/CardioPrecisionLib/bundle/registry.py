@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import InputError
+from ..replacing import replacing
 
 #: Packages that may ship bundles. Names only: the ground imports no analysis.
 PACKAGES = ("LVFunctionLib", "CoronaryPlaqueLib", "FusionRiskLib")
@@ -209,7 +210,6 @@ def seal(root: str | Path) -> dict[str, str]:
     metadata = json.loads(file.read_text(encoding="utf-8"))
     hashes = {f"models/{p.name}": sha256(p) for p in sorted((root / "models").glob("*.pt"))}
     metadata.setdefault("cardioprecision", {})["files"] = hashes
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(file)
+    with replacing(file) as beside:
+        beside.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return hashes

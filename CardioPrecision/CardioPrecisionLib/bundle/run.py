@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..errors import CardioPrecisionError, InputError
 from ..image import Sequence, is_image_file, read_frames, write_nifti
+from ..replacing import replacing
 from .engine import Segmentation, SliceEngine
 from .registry import SHIPPED, open_bundle
 
@@ -48,12 +47,6 @@ def _segment_file(
     sequence = Sequence.from_array(array, affine, source=source.name)
     engine = SliceEngine(open_bundle(root, SHIPPED), device=device, precision=precision, **more)
     found = engine.segment(sequence, tta=tta)
-    suffix = ".nii.gz" if target.name.endswith(".nii.gz") else ".nii"
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=suffix)
-    os.close(handle)
-    try:
-        write_nifti(temporary, found.labels if len(found.labels) > 1 else found.labels[0], affine)
-        Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(target) as beside:
+        write_nifti(beside, found.labels if len(found.labels) > 1 else found.labels[0], affine)
     return found

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..replacing import replacing
 from .resample import largest
 
 log = logging.getLogger(__name__)
@@ -219,9 +220,8 @@ def average_weights(files: Sequence[str | Path], target: str | Path) -> None:
         else:
             value = states[-1][key]
         mean[key] = once.setdefault(first.data_ptr(), value) if first.numel() else value
-    temporary = Path(target).with_suffix(".tmp")
-    torch.save(mean, temporary)
-    temporary.replace(target)
+    with replacing(target) as beside:
+        torch.save(mean, beside)
 
 
 class SliceTrainer:
@@ -297,18 +297,15 @@ class SliceTrainer:
 
     def _checkpoint(self) -> None:
         file = self.output / "checkpoint.pt"
-        temporary = file.with_suffix(".tmp")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "averaged": self.averaged,
-                "step": self.step,
-                "sampler": json.dumps(self.sampler.state()),
-            },
-            temporary,
-        )
-        temporary.replace(file)
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged,
+            "step": self.step,
+            "sampler": json.dumps(self.sampler.state()),
+        }
+        with replacing(file) as beside:
+            torch.save(state, beside)
 
     def _save_weights(self) -> None:
         # What a network holds under two names (DynUNet does) is stored once: torch keeps shared tensors shared.
@@ -319,9 +316,8 @@ class SliceTrainer:
             small = value.half() if value.is_floating_point() and "running_" not in key else value
             state[key] = once.setdefault(current.data_ptr(), small) if current.numel() else small
         self.weights_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.weights_file.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(self.weights_file)
+        with replacing(self.weights_file) as beside:
+            torch.save(state, beside)
 
     # -- the loop ------------------------------------------------------------------------------------------------
     def _rate(self) -> float:

@@ -6,7 +6,6 @@ RR interval, slice locations that are not the slice positions, and enhanced mult
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,6 +18,7 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 from pydicom.valuerep import DSfloat
 
 from ..image import Array, spacing_of
+from ..replacing import replacing
 
 Style = Literal["siemens", "ge", "philips", "philips_enhanced"]
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
@@ -296,7 +296,6 @@ def _save(ds: Dataset, finish: Callable[[Dataset, _Job], None] | None, job: _Job
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     name = sha256(str(ds.SOPInstanceUID).encode()).hexdigest()[:16]
-    temporary = folder / f".{name}.part"
-    ds.save_as(temporary, enforce_file_format=True)
-    os.replace(temporary, folder / name)
+    with replacing(folder / name) as beside:
+        ds.save_as(beside, enforce_file_format=True)
     return folder / name

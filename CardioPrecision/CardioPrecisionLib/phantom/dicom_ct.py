@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ..image import Array, Image, spacing_of
+from ..replacing import replacing
 from .dicom_cine import decimal
 
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
@@ -154,7 +154,6 @@ def _save(ds: Dataset, folder: Path) -> Path:
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     name = sha256(str(ds.SOPInstanceUID).encode()).hexdigest()[:16]
-    temporary = folder / f".{name}.part"
-    ds.save_as(temporary, enforce_file_format=True)
-    os.replace(temporary, folder / name)
+    with replacing(folder / name) as beside:
+        ds.save_as(beside, enforce_file_format=True)
     return folder / name

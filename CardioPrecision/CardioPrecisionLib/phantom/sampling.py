@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import image
 from ..errors import InputError
+from ..replacing import replacing
 from .cine import CineHeart, Volumes, measurements_of
 
 Array = NDArray[Any]
@@ -205,10 +206,8 @@ class CineSample:
         step = self.heart.rr_ms / self.sequence.n_frames
         for target, array in ((path, None), (labels_path, self.labels)):
             if target is not None:
-                target = Path(target)
-                part = target.with_name(f".part-{target.name}")
-                image.write_nifti(part, self.frames() if array is None else array, self.sequence.affine, step)
-                part.replace(target)
+                with replacing(target) as beside:
+                    image.write_nifti(beside, self.frames() if array is None else array, self.sequence.affine, step)
 
     def write_dicom(self, folder: str | Path, style: str = "siemens", **header: Any) -> None:
         """The frames as DICOM; `header` goes to `CardioPrecisionLib.phantom.dicom_cine.write_cine_dicom`."""

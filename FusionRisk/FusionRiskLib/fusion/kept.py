@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from CardioPrecisionLib import __version__
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.record import json_able
+from CardioPrecisionLib.replacing import replacing
 
 from .cohort import Cohort
 from .models import Model
@@ -69,7 +70,7 @@ class Kept(_Folder):
     @property
     def count(self) -> int:
         """Fits that are there."""
-        return len(list(self._own.glob("*.npz"))) if self._own.is_dir() else 0
+        return len(list(self._own.glob("[!.]*.npz"))) if self._own.is_dir() else 0
 
     def get(self, fold: int, name: str) -> dict[str, Any] | None:
         """What a fit found, or None; a damaged file is as good as none."""
@@ -83,14 +84,10 @@ class Kept(_Folder):
 
     def put(self, fold: int, name: str, done: Mapping[str, Any]) -> None:
         """Keep what a fit found, all of it or nothing; a full disk is no reason to stop."""
-        file = self._file(fold, name)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
-        try:
+        with suppress(OSError):
             self._own.mkdir(parents=True, exist_ok=True)
-            np.savez(temporary, **{**done, "setting": json.dumps(json_able(done["setting"]))})
-            temporary.replace(file)
-        except OSError:
-            temporary.unlink(missing_ok=True)
+            with replacing(self._file(fold, name)) as beside:
+                np.savez(beside, **{**done, "setting": json.dumps(json_able(done["setting"]))})
 
 
 class KeptModels(_Folder):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import os
 import re
-import shutil
 import stat
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 from ...errors import InputError
+from ...replacing import replacing
 
 #: Largest upload, bytes, where nothing else was said.
 UPLOAD_BYTES = 2 * 1024**3
@@ -64,17 +63,12 @@ async def receive(chunks: AsyncIterator[bytes], target: Path, limit: int) -> int
     InputError
         It is larger than `limit`, whatever it said before.
     """
-    temporary = target.with_name(target.name + ".part")
     count = 0
-    try:
-        with open(temporary, "wb") as file:
-            async for chunk in chunks:
-                count += len(chunk)
-                refuse_length(count, limit)
-                file.write(chunk)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as beside, open(beside, "wb") as file:
+        async for chunk in chunks:
+            count += len(chunk)
+            refuse_length(count, limit)
+            file.write(chunk)
     return count
 
 
@@ -86,9 +80,8 @@ def unpack(archive: Path, target: Path, *, entries: int = ARCHIVE_ENTRIES, size:
     InputError
         It is no zip archive, names paths outside of itself or links, or becomes too much.
     """
-    temporary = target.with_name(target.name + ".part")
     try:
-        with zipfile.ZipFile(archive) as packed:
+        with replacing(target) as beside, zipfile.ZipFile(archive) as packed:
             members = packed.infolist()
             if len(members) > entries:
                 raise InputError(f"{archive.name}: {len(members)} files; {entries} are allowed.")
@@ -96,16 +89,13 @@ def unpack(archive: Path, target: Path, *, entries: int = ARCHIVE_ENTRIES, size:
                 _check(archive.name, member)
             if sum(member.file_size for member in members) > size:
                 raise InputError(f"{archive.name}: it becomes more than {size / 1024**3:.1f} GiB.")
-            temporary.mkdir(parents=True)
+            beside.mkdir(parents=True)
             left = size
             for member in members:
                 if not member.is_dir():
-                    left -= _extract(packed, member, temporary, left, archive.name)
-        os.replace(temporary, target)
+                    left -= _extract(packed, member, beside, left, archive.name)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise InputError(f"{archive.name}: this archive cannot be read ({type(error).__name__}).") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check(name: str, member: zipfile.ZipInfo) -> None:
