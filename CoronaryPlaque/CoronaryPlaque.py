@@ -259,12 +259,8 @@ class CoronaryPlaqueLogic(AnalysisLogic):
         from CardioPrecisionLib.scene_study import open_study
 
         if parameterNode.analysis == CALCIUM:
-            from CoronaryPlaqueLib.calcium import CalciumScore
-
-            return open_study(slicer.mrmlScene, CalciumScore(), "cardiac_ct", path, _("CT without contrast"), progress)
-        from CoronaryPlaqueLib.ccta import CoronaryCTA
-
-        return open_study(slicer.mrmlScene, CoronaryCTA(), "ccta", path, _("CT angiogram"), progress)
+            return open_study(slicer.mrmlScene, "cardiac_ct", path, _("CT without contrast"), progress)
+        return open_study(slicer.mrmlScene, "ccta", path, _("CT angiogram"), progress)
 
     def startRun(self, parameterNode, onProgress, onEnd, licences=None, labelsNode=None, replaces=None):
         """Start the run that a parameter node describes and return at once.

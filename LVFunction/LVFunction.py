@@ -145,9 +145,8 @@ class LVFunctionLogic(AnalysisLogic):
         :return: CardioPrecisionLib.scene_study.Opened.
         """
         from CardioPrecisionLib.scene_study import open_study
-        from LVFunctionLib.volumes import LVVolumes
 
-        return open_study(slicer.mrmlScene, LVVolumes(), "cine_sax", path, _("Cine short axis"), progress)
+        return open_study(slicer.mrmlScene, "cine_sax", path, _("Cine short axis"), progress)
 
     def startRun(self, parameterNode, onProgress, onEnd, licences=None, labelsNode=None, replaces=None):
         """Start the run that a parameter node describes and return at once.

@@ -100,6 +100,12 @@ def read_run(folder: Path, analysis: str) -> tuple[dict[str, Any], Measurements]
     return document, Measurements(Measurement.from_json(row) for row in document["measurements"])
 
 
+def record_details(output: Path) -> dict[str, Any]:
+    """``details`` of a run's record, and none where there is no record."""
+    path = output / "run.json"
+    return dict(read_json(path).get("details") or {}) if path.is_file() else {}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A file of a finished run; an `InputError` where it is missing or damaged."""
     try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from .analysis import Progress, part, silent
+from .analysis import Loaded, Progress, part, silent
 from .errors import InputError
 from .measurement import Patient
 from .scene import image_array, image_from_node, image_to_node, sequence_node_of, sequence_to_node, shown_volume
@@ -167,36 +168,63 @@ class Opened:
     warnings: list[str]
 
 
-def open_study(scene: Any, analysis: Any, role: str, path: str, name: str, progress: Progress = silent) -> Opened:
-    """Read what an analysis takes out of a folder of DICOM, or a file, and put it into the scene, all or nothing.
+def read_study(role: str, path: str | Path, progress: Progress = silent) -> Loaded:
+    """Read what the analysis of a role takes out of a folder of DICOM, or a file.
+
+    Its own reader is used, so that a scene holds the voxels that the command line would measure.
+
+    Raises
+    ------
+    InputError
+        There is nothing for the analysis, its module is not installed, or what there is cannot be measured; says what
+        was found.
+    """
+    from .fronts.registry import get_analysis
+
+    loaded = get_analysis(ANALYSES[role]).load(role, str(path), progress)
+    if loaded.unusable:
+        raise InputError(f"{path}: {loaded.unusable}")
+    return loaded
+
+
+def add_image(batch: SceneBatch, role: str, data: Any, name: str) -> Any:
+    """Put an image or a cine into the scene.
+
+    Returns
+    -------
+    vtkMRMLScalarVolumeNode
+        The volume, or the one that shows the cine.
+    """
+    if role == "cine_sax":
+        sequence, browser = sequence_to_node(batch, data, name)
+        node = browser.GetProxyNode(sequence)
+    else:
+        node = image_to_node(batch, data, name)
+    batch.item(node)
+    node.SetAttribute(ROLE_ATTRIBUTE, role)
+    return node
+
+
+def open_study(scene: Any, role: str, path: str | Path, name: str, progress: Progress = silent) -> Opened:
+    """Read a study as `read_study` and put it into the scene, all or nothing.
 
     Parameters
     ----------
-    analysis : Analysis
-        Its reader is used, so that a scene holds the voxels that the command line would measure.
     role : str
         See `ROLES`.
-    path : str
+    path : str or Path
     name : str
         Of the node; never taken from the header, which may name the patient.
 
     Raises
     ------
     InputError
-        There is nothing for the analysis, or what there is cannot be measured; says what was found.
+        As `read_study`.
     """
-    loaded = analysis.load(role, path, part(progress, 0.0, 0.9))
-    if loaded.unusable:
-        raise InputError(f"{path}: {loaded.unusable}")
+    loaded = read_study(role, path, part(progress, 0.0, 0.9))
     progress(0.9, "Filling the scene")
     with SceneBatch(scene, uuid.uuid4().hex) as batch:
-        if role == "cine_sax":
-            sequence, browser = sequence_to_node(batch, loaded.data, name)
-            node = browser.GetProxyNode(sequence)
-        else:
-            node = image_to_node(batch, loaded.data, name)
-        batch.item(node)
-        node.SetAttribute(ROLE_ATTRIBUTE, role)
+        node = add_image(batch, role, loaded.data, name)
         progress(1.0, "Filling the scene")  # a last chance to cancel, while all of it can still go
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()

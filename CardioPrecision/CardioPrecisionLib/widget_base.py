@@ -22,7 +22,7 @@ from slicer.util import VTKObservationMixin
 from . import widget_qt as gui
 from .errors import Cancelled, InputError
 from .scene_batch import remove_run
-from .scene_child import make_job
+from .scene_child import make_job, record_details
 from .scene_desktop import child_options, ensure_dependencies
 from .widget_run import ChildRun, why_ended
 from .widget_scene import SceneRun, keep_edits, load_run, redraw_slices, runs_of, shown_rows
@@ -96,7 +96,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
                 lambda run_id: border.load_results(slicer.mrmlScene, output, inputNode, run_id),
                 replaces=replaces,
                 folder=output,
-                details=gui.record_details(output),
+                details=record_details(output),
             )
 
         return ChildRun(

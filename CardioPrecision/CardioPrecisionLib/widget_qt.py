@@ -17,7 +17,6 @@ import slicer
 from .analysis import Progress
 from .errors import Cancelled
 from .scene import browser_of_proxy
-from .scene_child import read_json
 from .scene_desktop import WHEELS_SETTING
 from .widget_run import follow
 
@@ -35,7 +34,6 @@ __all__ = [
     "launch",
     "name_choices",
     "open_file",
-    "record_details",
     "save_file",
     "set_reason",
     "set_setting",
@@ -77,12 +75,6 @@ def launch(
     process = start(command, **given)
     follow(process, on_line, on_exit, later)
     return process
-
-
-def record_details(output: Path) -> dict[str, Any]:
-    """``details`` of a run's record, and none where there is no record."""
-    path = output / "run.json"
-    return dict(read_json(path).get("details") or {}) if path.is_file() else {}
 
 
 def fill_table(table: Any, header: list[str], rows: Iterable[list[tuple[str, str]]], wrap: int | None = None) -> None:

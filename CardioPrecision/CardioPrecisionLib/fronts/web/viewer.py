@@ -21,20 +21,23 @@ from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
 
 from ... import scene as mrml
+from ...analysis import Loaded
 from ...errors import Cancelled, InputError
-from ...scene_batch import SceneBatch, nodes_of, remove_node, remove_run
-from ...scene_child import make_job
+from ...replacing import replacing
+from ...scene_batch import SceneBatch, remove_node, remove_run
+from ...scene_child import make_job, record_details
+from ...scene_study import ANALYSES, add_image, read_study
 from ...widget_run import ChildRun, follow, why_ended
 from ...widget_scene import keep_edits, load_run, redraw_slices, runs_of, select_frame, shown_rows, shown_value
 from . import guard
 from .page import Page
 from .risk import RiskForm
 
-#: Role -> the analysis, its front to the scene, the class that reads files, and the bundle whose licence is asked for.
+#: Role -> its analysis' front to the scene, and the bundle whose licence is asked for.
 ROLES = {
-    "cine_sax": ("lv-function", "LVFunctionLib.scene_logic", "LVFunctionLib.volumes:LVVolumes", "cine_sax_ventricles"),
-    "cardiac_ct": ("calcium", "CoronaryPlaqueLib.scene_logic", "CoronaryPlaqueLib.calcium:CalciumScore", ""),
-    "ccta": ("plaque", "CoronaryPlaqueLib.scene_ccta", "CoronaryPlaqueLib.ccta:CoronaryCTA", ""),
+    "cine_sax": ("LVFunctionLib.scene_logic", "cine_sax_ventricles"),
+    "cardiac_ct": ("CoronaryPlaqueLib.scene_logic", ""),
+    "ccta": ("CoronaryPlaqueLib.scene_ccta", ""),
 }
 TITLES = {"cine_sax": "Cine short axis", "cardiac_ct": "CT without contrast", "ccta": "Coronary CT angiogram"}
 #: Width and middle of the grey window, HU.
@@ -157,9 +160,9 @@ class Viewer(TrameApp):
             self.state.message, self.state.bad = "Opening …", False
         await asyncio.sleep(0)  # let the page show it
         try:
-            data = await asyncio.to_thread(_read, role, path)
+            loaded, points = await asyncio.to_thread(_read, role, path)
             self._clear()
-            self._put(role, data, path)
+            self._put(role, loaded, points, path)
         except InputError as error:
             self.say(str(error), bad=True)
         except Exception as error:
@@ -183,29 +186,26 @@ class Viewer(TrameApp):
                         remove_node(self.scene, each)
         self.input = self.points = None
 
-    def _put(self, role: str, data: Any, path: Path | None) -> None:
+    def _put(self, role: str, loaded: Loaded, points: Any, path: Path | None) -> None:
         title = path.name if path is not None else f"Synthetic {TITLES[role].lower()}"
         with SceneBatch(self.scene, uuid.uuid4().hex) as batch:
-            if role == "cine_sax":
-                sequence, browser = mrml.sequence_to_node(batch, data, "Study")
-                self.input, frames = browser.GetProxyNode(sequence), data.n_frames
-            else:
-                image, points = data
-                self.input, frames = mrml.image_to_node(batch, image, "Study"), 0
-                self.points = points(batch) if points is not None else None
-            batch.item(self.input)
+            self.input = add_image(batch, role, loaded.data, "Study")
+            self.points = points(batch) if points is not None else None
         if self.input.GetDisplayNode() is None:
             self.input.CreateDefaultDisplayNodes()
         self.slicer.display_manager.show_volume_in_slice_background(self.input)
-        if role != "cine_sax":
+        if role in _WINDOWS:
             self.input.GetDisplayNode().SetAutoWindowLevel(False)
             self.input.GetDisplayNode().SetWindowLevel(*_WINDOWS[role])
-        self._align(data if role == "cine_sax" else data[0])
+        self._align(loaded.data)
+        frames = loaded.data.n_frames if role == "cine_sax" else 0
         with self.state:
             self.state.opened, self.state.frames, self.state.frame = title, frames, 1
             self.state.role, self.state.message, self.state.bad = role, f"{title} is open.", False
             self.state.tab = "images"
         self._show(None)
+        with self.state:
+            self.state.warnings = list(loaded.warnings)
 
     def _align(self, image: Any) -> None:
         """Turn the slice views into the planes of the voxels: a short axis is not along the body."""
@@ -233,10 +233,10 @@ class Viewer(TrameApp):
         if self.input is None:
             self.say("Open a study first.", bad=True)
             return
-        analysis, border, _reader, bundle = ROLES[self.state.role]
+        bundle = ROLES[self.state.role][1]
         if bundle and not self._accepted(bundle):
             return
-        self._start(analysis, border, None, [bundle] if bundle else [])
+        self._start(None, [bundle] if bundle else [])
 
     async def measure_again(self) -> None:
         """Measure the segmentation as it is now, without the model."""
@@ -244,8 +244,7 @@ class Viewer(TrameApp):
         if run is None or self._run is not None or run.segmentation is None:
             return
         self._stop_editing()
-        analysis, border, *_ = ROLES[self.state.role]
-        self._start(analysis, border, run, [])
+        self._start(run, [])
 
     def accept_licence(self) -> None:
         from ...bundle import licence
@@ -272,8 +271,8 @@ class Viewer(TrameApp):
             self.state.licence, self.state.licence_name = name, bundle.licence_name
         return False
 
-    def _start(self, analysis: str, border_name: str, earlier: Any, licences: list[str]) -> None:
-        border = importlib.import_module(border_name)
+    def _start(self, earlier: Any, licences: list[str]) -> None:
+        analysis, border = ANALYSES[self.state.role], importlib.import_module(ROLES[self.state.role][0])
         node, labels = self.input, earlier.segmentation if earlier is not None else None
 
         def job(folder: Path) -> dict[str, Any]:
@@ -298,7 +297,7 @@ class Viewer(TrameApp):
                 lambda name: border.load_results(self.scene, output, node, name),
                 run_id,
                 input_node=node,
-                details=_details(output),
+                details=record_details(output),
                 replaces=replaces,
             )
             shutil.copytree(output, self.folder / "runs" / run_id)
@@ -353,10 +352,13 @@ class Viewer(TrameApp):
 
     # -- showing -------------------------------------------------------------------------------------------------------
     def _shown(self) -> Any:
-        return next((run for run in runs_of(self.scene) if run.run_id == self.state.run_id), None)
+        return self._found(self.state.run_id)
+
+    def _found(self, run_id: str | None) -> Any:
+        return next((run for run in runs_of(self.scene) if run.run_id == run_id), None)
 
     def _show(self, run_id: str | None) -> None:
-        run = next((each for each in runs_of(self.scene) if each.run_id == run_id), None)
+        run = self._found(run_id)
         rows = shown_rows(run.table) if run is not None else []
         with self.state:
             self.state.run_id = run_id or ""
@@ -417,16 +419,11 @@ class Viewer(TrameApp):
     def packed(self, run: Path) -> Path:
         """The output folder of a run as a zip archive."""
         target = self.folder / f"cardioprecision-{run.name[:8]}.zip"
-        temporary = target.with_suffix(".part")
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        with replacing(target) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(run.rglob("*")):
                 if path.is_file():
                     archive.write(path, path.relative_to(run))
-        temporary.replace(target)
         return target
-
-    def node_count(self) -> int:
-        return len(nodes_of(self.scene))
 
 
 #: Role -> what the headline says, by name and site of a measurement.
@@ -457,33 +454,21 @@ def _planes(axes: Any) -> list[Any]:
     return planes
 
 
-def _details(output: Path) -> dict[str, Any]:
-    from ...scene_child import read_json
-
-    return dict(read_json(output / "run.json").get("details") or {})
-
-
-def _read(role: str, path: Path | None) -> Any:
-    """Read a study, or compute the synthetic one; runs in a thread of its own."""
-    if path is None:
-        return _sample(role)
-    from ...analysis import silent
-
-    module, _, name = ROLES[role][2].partition(":")
-    data = getattr(importlib.import_module(module), name)().load(role, path, silent).data
-    return data if role == "cine_sax" else (data, None)
+def _read(role: str, path: Path | None) -> tuple[Loaded, Callable[[SceneBatch], Any] | None]:
+    """Read a study, or compute the synthetic one, with what adds its points; runs in a thread of its own."""
+    return (read_study(role, path), None) if path is not None else _sample(role)
 
 
-def _sample(role: str) -> Any:
+def _sample(role: str) -> tuple[Loaded, Callable[[SceneBatch], Any] | None]:
     if role == "cine_sax":
         from ...phantom import demo_patient
 
-        return demo_patient().sample.sequence
+        return Loaded(demo_patient().sample.sequence), None
     if role == "cardiac_ct":
         from CoronaryPlaqueLib.scene_logic import sample_scan
 
-        return sample_scan().image, None
+        return Loaded(sample_scan().image), None
     from CoronaryPlaqueLib.scene_ccta import add_points, sample_angiogram
 
     made = sample_angiogram()
-    return made.image, lambda batch: add_points(batch, made)
+    return Loaded(made.image), lambda batch: add_points(batch, made)

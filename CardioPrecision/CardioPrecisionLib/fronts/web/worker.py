@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -44,7 +45,8 @@ def main() -> None:
 
     async def download(request: web.Request) -> web.StreamResponse:
         try:
-            path = viewer.packed(guard.inside(folder / "runs", request.match_info["run"]))
+            run = guard.inside(folder / "runs", request.match_info["run"])
+            path = await asyncio.to_thread(viewer.packed, run)
         except InputError as error:
             return web.Response(status=404, text=str(error))
         name = f'attachment; filename="{path.name}"'
