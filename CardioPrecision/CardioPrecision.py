@@ -114,14 +114,9 @@ class CardioPrecisionLogic(AnalysisLogic):
 
     def requirements(self):
         """The lines of the list of packages that the modules need."""
-        from CardioPrecisionLib.scene_desktop import MODEL_REQUIREMENTS, REQUIREMENTS
+        from CardioPrecisionLib.scene_desktop import requirement_lines
 
-        folder = os.path.join(os.path.dirname(slicer.util.modulePath("CardioPrecision")), "Resources")
-        lines = []
-        for name in (REQUIREMENTS, MODEL_REQUIREMENTS):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                lines += file.read().splitlines()
-        return lines
+        return requirement_lines()
 
 
 class CardioPrecisionWidget(AnalysisWidget):

@@ -379,9 +379,6 @@ class CoronaryPlaqueWidget(AnalysisWidget):
     def needsModel(self):
         return self._parameterNode.labelsNode is None and self._parameterNode.analysis == CALCIUM
 
-    def launchRun(self, licences, labelsNode=None, replaces=None):
-        return self.logic.startRun(self._parameterNode, self.onProgress, self.onRunEnd, licences, labelsNode, replaces)
-
     def loadSample(self):
         node = self._parameterNode
         if node.analysis == CALCIUM:

@@ -309,9 +309,6 @@ class FusionRiskWidget(AnalysisWidget):
     def needsModel(self):
         return False
 
-    def launchRun(self, licences, labelsNode=None, replaces=None):
-        return self.logic.startRun(self._parameterNode, self.onProgress, self.onRunEnd, licences, replaces=replaces)
-
     def showRun(self, run):
         self.showFound()
         none = _("There are no results yet.") if run is None else ""

@@ -215,9 +215,6 @@ class LVFunctionWidget(AnalysisWidget):
     def needsModel(self):
         return self._parameterNode.labelsNode is None
 
-    def launchRun(self, licences, labelsNode=None, replaces=None):
-        return self.logic.startRun(self._parameterNode, self.onProgress, self.onRunEnd, licences, labelsNode, replaces)
-
     def showRun(self, run):
         none = "" if run is not None else _("There are no results yet.")
         frames = {name: run.frame(name) if run is not None else None for name in ("ed", "es")}

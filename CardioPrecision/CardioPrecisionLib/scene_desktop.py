@@ -57,11 +57,23 @@ def ensure_dependencies(requester: str, torch: bool = True) -> None:
             ensure_list(requester, "CardioPrecision", MODEL_REQUIREMENTS)
 
 
+def requirement_lines(models: bool = True) -> list[str]:
+    """The lines of the lists of packages that the modules need, with or without those of the models."""
+    names = (REQUIREMENTS, MODEL_REQUIREMENTS) if models else (REQUIREMENTS,)
+    return [
+        line for name in names for line in _list_of("CardioPrecision", name).read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def _list_of(module: str, file: str) -> Path:
+    return Path(slicer.util.modulePath(module)).with_name("Resources") / file
+
+
 def ensure_list(requester: str, module: str, file: str) -> None:
     """Install what a requirements file in a module's ``Resources`` names and what is missing, asking first."""
     import slicer.packaging
 
-    path = Path(slicer.util.modulePath(module)).with_name("Resources") / file
+    path = _list_of(module, file)
     with _wheels_folder():
         slicer.packaging.pip_ensure(slicer.packaging.load_requirements(str(path)), requester=requester)
 

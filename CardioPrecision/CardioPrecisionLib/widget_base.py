@@ -176,7 +176,8 @@ class AnalysisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def launchRun(self, licences: list[str], **how: Any) -> ChildRun:
         """Start the run that the parameter node describes, reporting to `onProgress` and `onRunEnd`."""
-        raise NotImplementedError
+        run: ChildRun = self.logic.startRun(self._parameterNode, self.onProgress, self.onRunEnd, licences, **how)
+        return run
 
     def showRun(self, run: SceneRun | None) -> None:
         """Show what is the module's own of a run; None where there is none."""

@@ -12,7 +12,6 @@ import tempfile
 import time
 import unittest
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import slicer
@@ -69,12 +68,9 @@ class PanelTest(ScriptedLoadableModuleTest):
     def needPackages(self, torch: bool = False) -> None:
         """Skip, and say why, where packages are missing: in testing mode Slicer installs nothing."""
         from .environment import MISSING, device, packages
+        from .scene_desktop import requirement_lines
 
-        home = os.path.join(os.path.dirname(slicer.util.modulePath("CardioPrecision")), "Resources")
-        files = ["CardioPrecision_requirements.txt"]
-        files += ["CardioPrecision_model_requirements.txt"] if torch else []
-        lines = [line for name in files for line in Path(home, name).read_text(encoding="utf-8").splitlines()]
-        facts = packages(lines) + (device() if torch else [])
+        facts = packages(requirement_lines(models=torch)) + (device() if torch else [])
         missing = [fact.what for fact in facts if fact.state == MISSING]
         if missing:
             self.skipTest(f"{', '.join(missing)} is not installed in Slicer's Python")

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,17 +134,7 @@ def run_child(
     """
     with tempfile.TemporaryDirectory(prefix="cardioprecision-job-") as private:
         command, cancel = write_job(job, Path(private), python)
-        process = subprocess.Popen(
-            command,
-            env=os.environ | child_variables(folders),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        process = start_child(command, child_variables(folders))
         try:
             last = _watch(process, on_event, should_stop, cancel, grace_seconds)
         finally:
@@ -152,6 +142,23 @@ def run_child(
                 kill_tree(process.pid)
             _remove_partial(Path(job["output"]), process.pid)
         return last
+
+
+def start_child(
+    command: list[str], variables: Mapping[str, str], stderr: int = subprocess.PIPE
+) -> subprocess.Popen[str]:
+    """Start a child without a window and without input, whose lines are read as text."""
+    return subprocess.Popen(
+        command,
+        env=os.environ | dict(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
 
 
 def _watch(

@@ -29,6 +29,7 @@ from ...scene_child import make_job, record_details
 from ...scene_study import ANALYSES, add_image, read_study
 from ...widget_run import ChildRun, follow, why_ended
 from ...widget_scene import keep_edits, load_run, redraw_slices, runs_of, select_frame, shown_rows, shown_value
+from ..child import start_child
 from . import guard
 from .page import Page
 from .risk import RiskForm
@@ -312,18 +313,7 @@ class Viewer(TrameApp):
             self.state.running, self.state.percent, self.state.message, self.state.bad = True, 0, "Starting …", False
 
     def _launch(self, command: list[str], variables: dict[str, str], on_line: Any, on_exit: Any) -> Any:
-        import os
-
-        process = subprocess.Popen(
-            command,
-            env=os.environ | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
+        process = start_child(command, variables, stderr=subprocess.STDOUT)
         follow(process, on_line, on_exit, self.later)
         return process
 
