@@ -159,6 +159,29 @@ def test_survival_bounds_cover():
     assert np.mean(bound["weighted"]) > 1.5 * np.mean(bound["observed"]) > 0
 
 
+def test_bounds_stay_near_the_level_where_follow_up_ends_for_nearly_all():
+    """A late event would weigh as much as half a cohort: no bound is so late, and the others are not made small."""
+    rng = np.random.default_rng(6)
+    held, capped = [], 0
+
+    def cohort(n):
+        x = rng.normal(0, 1.5, n)
+        t, c = rng.exponential(np.exp(x)), np.minimum(0.3 + rng.exponential(0.6, n), rng.uniform(0.5, 3.0, n))
+        return t, np.minimum(t, c), t <= c, np.exp(-np.geomspace(0.001, 3, 150) * np.exp(-x)[:, None])
+
+    grid = np.geomspace(0.001, 3, 150)
+    for _ in range(60):
+        _, time, event, curves = cohort(300)
+        truth, _, _, new = cohort(300)
+        found = SurvivalBound.fit(time, event, grid, curves, 0.9)
+        low = found.bound(grid, new)
+        assert low.max() <= found.cap < time.max()
+        capped += int((low == found.cap).sum())
+        held.append((truth >= low).mean())
+    assert 0.885 <= np.mean(held) <= 0.93
+    assert capped > 0
+
+
 def test_too_few_rows_promise_nothing():
     _, time, event, grid, curves = survive(np.random.default_rng(5), 5)
     found = SurvivalBound.fit(time, event, grid, curves, 0.9, "observed")

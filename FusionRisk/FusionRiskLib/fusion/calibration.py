@@ -72,7 +72,7 @@ def limits_of(said: Sequence[Prediction], known: Outcome, level: float) -> dict[
     if known.kind == "survival":
         grid = time_grid(known.t)
         bound = SurvivalBound.fit(known.t, known.e, grid, np.vstack([p.survival_at(grid) for p in said]), level)
-        return {"level": level, "share": bound.share, "how": bound.how, "grid": grid.tolist()}
+        return {"level": level, "share": bound.share, "cap": bound.cap, "how": bound.how, "grid": grid.tolist()}
     p = np.vstack([one.p for one in said])
     fitted = SplitClasses.fit(p, known.y, level)
     size = float(fitted.sets(p).sum(axis=1).mean())
@@ -86,6 +86,9 @@ def sets_of(conformal: Mapping[str, Any], predicted: Prediction) -> Array:
 
 def bound_of(conformal: Mapping[str, Any], predicted: Prediction) -> Array:
     """``(rows,)`` time that is survived with the level's probability; 0 where no bound holds."""
-    bound = SurvivalBound(float(conformal["share"]), float(conformal["level"]), conformal["how"])
+    cap = conformal.get("cap")  # models of earlier versions have none
+    bound = SurvivalBound(
+        float(conformal["share"]), float(conformal["level"]), conformal["how"], None if cap is None else float(cap)
+    )
     grid = np.array(conformal["grid"], dtype=float)
     return bound.bound(grid, predicted.survival_at(grid))

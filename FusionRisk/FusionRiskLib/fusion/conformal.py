@@ -186,6 +186,8 @@ def cross_interval(y: Array, predicted: Array, fold: Array, new: Array, level: f
 # -- survival ---------------------------------------------------------------------------------------------------------
 #: Candidates for the quantile of the predicted distribution that becomes the bound.
 _SHARES = np.linspace(0, 1, 201)
+#: No bound lies beyond the time to which this share would be watched: one event there would weigh more than 1 / share.
+_WATCHED = 0.5
 
 
 def time_grid(time: Array) -> Array:
@@ -203,11 +205,14 @@ class SurvivalBound:
         Quantile of the predicted distribution; 0 says that no bound above zero holds.
     level : float
     how : {"observed", "weighted"}
+    cap : float or None
+        No bound is later: few are watched for so long, and what is not seen cannot be promised.
     """
 
     share: float
     level: float
     how: Literal["observed", "weighted"]
+    cap: float | None = None
 
     @classmethod
     def fit(
@@ -231,8 +236,9 @@ class SurvivalBound:
         how : {"observed", "weighted"}
             ``observed``: bounds the time until event *or* censoring, hence the event too. Exact in finite samples
             whatever the censoring is, but low where many are censored early. ``weighted``: each event before its bound
-            counts 1 / G(T-), so that censored rows are made up for. Close to the level for large `n` where censoring is
-            independent of predictors and outcome; no exact guarantee.
+            counts 1 / G(T-), so that censored rows are made up for, and no bound lies beyond the time to which half
+            would be watched. Close to the level for large `n` where censoring is independent of predictors and outcome;
+            no exact guarantee.
 
         References
         ----------
@@ -241,22 +247,24 @@ class SurvivalBound:
         within 1 - level).
         """
         event = np.asarray(event, dtype=bool)
-        n = len(time)
+        n, cap = len(time), None
+        bounds = quantile_times(times, survival, _SHARES)
         if how == "observed":
             weights, worst = np.ones(n), np.ones(len(_SHARES))
         else:
             g = censoring_curve(time, event)
             weights = np.where(event, 1 / np.maximum(g.before(time), 1e-12), 0.0)
-        bounds = quantile_times(times, survival, _SHARES)
-        if how == "weighted":
+            cap = float(np.max(times[g.before(times) >= _WATCHED], initial=0.0))
+            bounds = np.minimum(bounds, cap)
             worst = 1 / np.maximum(g.before(bounds.max(axis=0)), 1 / n)
         error = (weights @ (time[:, None] < bounds) + worst) / (n + 1)
         good = np.flatnonzero(np.maximum.accumulate(error) <= 1 - level + 1e-12)
-        return cls(float(_SHARES[good[-1]]) if good.size else 0.0, level, how)
+        return cls(float(_SHARES[good[-1]]) if good.size else 0.0, level, how, cap)
 
     def bound(self, times: Array, survival: Array) -> Array:
         """``(rows,)`` time that is survived with the level's probability."""
-        return quantile_times(times, survival, np.array([self.share]))[:, 0]
+        found = quantile_times(times, survival, np.array([self.share]))[:, 0]
+        return found if self.cap is None else np.minimum(found, self.cap)
 
 
 def quantile_times(times: Array, survival: Array, shares: Array) -> Array:
