@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from CardioPrecisionLib.errors import InputError
 from fusion_cases import binary_cohort, columns, survival_cohort
-from FusionRiskLib.fusion.cohort import Column, Outcome, align, check_trainable, make_cohort, one_row_each
+from FusionRiskLib.fusion.cohort import Column, Outcome, align, check_trainable, make_cohort
 from FusionRiskLib.fusion.cohort_table import read_cohort
 from FusionRiskLib.fusion.modalities import modality_of
 from FusionRiskLib.fusion.schema import parse_schema, read_schema
+from FusionRiskLib.fusion.visits import one_row_each
 
 BASE = {"schema": "cardioprecision/cohort/1", "id": "pid"}
 BINARY = BASE | {"outcome": {"kind": "binary", "column": "died", "positive": "yes"}}

@@ -25,10 +25,16 @@ Schema = Annotated[Path, typer.Option("--schema", "-s", metavar="FILE", help="YA
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.")]
 Learner = Annotated[
     str | None,
-    typer.Option(help="logistic, boosting; for survival cox, boosting, discrete_time. Default: logistic or cox."),
+    typer.Option(
+        help="logistic, boosting; for survival cox, boosting, discrete_time; for visits in sequence recurrent. "
+        "Default: logistic or cox."
+    ),
 ]
 Impute = Annotated[str, typer.Option(help="How gaps are filled: median, or chained regressions.")]
-Visits = Annotated[str | None, typer.Option(help="Of repeated visits: baseline, or change (last minus first).")]
+Visits = Annotated[
+    str | None,
+    typer.Option(help="Of repeated visits: baseline, change (last minus first), or sequence (the last few)."),
+]
 Seed = Annotated[int, typer.Option(help="Of folds and draws.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show library messages and tracebacks.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]

@@ -26,12 +26,15 @@ class Column:
     kind : {"number", "yes_no", "choice"}
         Yes is 1, no is 0, a choice is its place in `choices`.
     choices : tuple of str
+    before : int
+        Of so many visits before the last one; 0 for the last or only one.
     """
 
     name: str
     modality: str
     kind: Literal["number", "yes_no", "choice"] = "number"
     choices: tuple[str, ...] = ()
+    before: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,40 +340,3 @@ def _recoded(given: Column, wanted: Column, values: Array) -> Array:
         raise InputError(f"The column {wanted.name!r} holds numbers; the model was trained with words.")
     table = np.array([wanted.choices.index(c) if c in wanted.choices else np.nan for c in given.choices] + [np.nan])
     return np.asarray(table[np.where(np.isnan(values), len(given.choices), values).astype(np.int64)])
-
-
-def one_row_each(cohort: Cohort, how: Literal["baseline", "change"]) -> Cohort:
-    """One row per patient of a cohort with repeated visits.
-
-    Parameters
-    ----------
-    cohort : Cohort
-    how : {"baseline", "change"}
-        ``baseline``: the first visit and its outcome. ``change``: the last visit and its outcome, with a column
-        ``NAME_change`` (last minus first visit, NaN for a single visit) beside every number that changes in somebody.
-
-    Returns
-    -------
-    Cohort
-    """
-    if cohort.visit is None:
-        return cohort
-    order = np.lexsort((cohort.visit, cohort.patient))
-    patients = cohort.patient[order]
-    first = order[np.r_[True, patients[1:] != patients[:-1]]]
-    last = order[np.r_[patients[1:] != patients[:-1], True]]
-    if how == "baseline":
-        return replace(cohort.take(np.sort(first)), visit=None)
-    # both lists run over the patients in the same order
-    change = cohort.values[last] - cohort.values[first]
-    change[first == last] = np.nan
-    keep = [
-        i
-        for i, column in enumerate(cohort.columns)
-        if column.kind == "number" and np.nanmax(np.abs(change[:, i]), initial=0) > 0
-    ]
-    taken = cohort.take(last)
-    added = tuple(replace(cohort.columns[i], name=f"{cohort.columns[i].name}_change") for i in keep)
-    return replace(
-        taken, visit=None, columns=(*taken.columns, *added), values=np.hstack([taken.values, change[:, keep]])
-    )

@@ -157,7 +157,7 @@ def evaluate(
     Parameters
     ----------
     cohort : Cohort
-        One row per patient (`cohort.one_row_each`).
+        One row per patient (`visits.one_row_each`).
     models : mapping or None
         Name -> config; the first is compared with the others. None for `default_models`.
     folds, repeats, seed, by

@@ -22,7 +22,7 @@ from ..clinical.measured import read_run, with_measurements
 from ..clinical.record import make_record
 from .answer import KeptModel, values_of_patient
 from .calibration import calibrate
-from .cohort import Cohort, align, check_trainable, one_row_each
+from .cohort import Cohort, align, check_trainable
 from .cohort_table import read_cohort
 from .evaluate import Evaluation, evaluate
 from .folds import outer_folds
@@ -35,6 +35,7 @@ from .report import answers_result, evaluation_result
 from .schema import CohortSchema, read_schema
 from .store import check_new, save_as, save_model
 from .uncertainty import bootstrap_members
+from .visits import VISITS, how_joined, one_row_each
 
 _KINDS = ("early", "late", "joint", "graph")
 _LEVEL = 0.9
@@ -66,9 +67,10 @@ def read_table(table: Path, schema: Path, visits: str | None) -> Cohort:
             raise InputError(f"{path}: there is no such file.")
     cohort = read_cohort(table, schema)
     if cohort.visit is not None:
-        if visits not in ("baseline", "change"):
+        if visits not in VISITS:
             raise InputError(
-                f"{table}: the cohort has repeated visits; say --visits baseline or --visits change (last minus first)."
+                f"{table}: the cohort has repeated visits; say --visits baseline, change (last minus first), or "
+                "sequence (the last few in their order)."
             )
         cohort = one_row_each(cohort, visits)  # type: ignore[arg-type]
     return cohort
@@ -348,8 +350,8 @@ def _one_row_each(cohort: Cohort, kept: KeptModel) -> Cohort:
     """Repeated visits joined as the model was trained on them."""
     if cohort.visit is None:
         return cohort
-    changes = any(column.name.endswith("_change") for column in kept.model.columns)
-    return one_row_each(cohort, "change" if changes else "baseline")
+    columns = kept.model.columns
+    return one_row_each(cohort, how_joined(columns), [column.name for column in columns])
 
 
 def _schema_of(kept: KeptModel, given: Path | None) -> CohortSchema:

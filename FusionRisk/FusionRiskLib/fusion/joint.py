@@ -16,6 +16,8 @@ from .leakage import FittedPart
 from .model_config import ModelConfig, Target
 from .prediction import Interval, Prediction
 from .preprocess import Preprocessor
+from .sequence_net import Width
+from .visits import visit_features
 
 #: Settings that the rows out of the bag choose from, the plainest first.
 JOINT_GRID: tuple[Mapping[str, float], ...] = ({"decay": 3.0}, {"decay": 0.3})
@@ -153,9 +155,14 @@ def _features(values: Array, preprocessors: Mapping[str, Preprocessor]) -> tuple
     for preprocessor in preprocessors.values():
         own = values[:, start : start + len(preprocessor.columns)]
         start += len(preprocessor.columns)
-        features.append(np.clip(preprocessor.transform(own), -8, 8))  # a typing error must not shout all else down
+        features.append(visit_features(preprocessor, own)[0])
         present.append(np.isfinite(own).any(axis=1))
     return features, np.column_stack(present)
+
+
+def widths(preprocessors: Mapping[str, Preprocessor]) -> list[Width]:
+    """Of the features of every modality."""
+    return [visit_features(p, np.zeros((0, len(p.columns))))[1] for p in preprocessors.values()]
 
 
 def fit_joint(
@@ -181,6 +188,7 @@ def fit_joint(
         preprocessors[name] = Preprocessor.fit(own.values[rows], own.columns, config.impute)
         values.append(own.values)
     features, present = _features(np.hstack(values), preprocessors)
+    wide = widths(preprocessors)
     ends = interval_ends(outcome) if outcome.kind == "survival" else np.zeros(0)
     goal = Goal.of(outcome, ends)
     counts = bootstrap_counts(outcome.strata, MEMBERS, seed)
@@ -189,9 +197,9 @@ def fit_joint(
         losses = []
         for i, candidate in enumerate(JOINT_GRID):
             share = part(progress, i * 0.25, (i + 1) * 0.25)
-            losses.append(train(features, present, goal, counts[:SCOUTS], candidate["decay"], seed, share)[1])
+            losses.append(train(features, present, goal, counts[:SCOUTS], candidate["decay"], seed, share, wide)[1])
         chosen = JOINT_GRID[int(np.argmin(losses))]
-    net, _ = train(features, present, goal, counts, chosen["decay"], seed, part(progress, 0.5, 1.0))
+    net, _ = train(features, present, goal, counts, chosen["decay"], seed, part(progress, 0.5, 1.0), wide)
     mean, covariance = _together(net, features, present)
     progress(1.0, "joint net")
     return JointModel(config, Target.of(outcome), preprocessors, net, ends, mean, covariance, dict(chosen))

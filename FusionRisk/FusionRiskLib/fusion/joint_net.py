@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from CardioPrecisionLib.analysis import Progress
 
+from . import sequence_net
 from .cohort import Array, Outcome
+from .sequence_net import Width, read_visits, reads_visits
 
 #: Of an answer, and for a look at a setting.
 MEMBERS, SCOUTS = 16, 5
@@ -27,6 +29,8 @@ _DROP = 0.3
 _STEPS, _PATIENCE, _CHECK_EVERY = 400, 60, 5
 _BATCH, _JUDGED = 128, 4096
 _RATE = 0.02
+#: Names of weights that decay end so; biases and tokens are free.
+_WEIGHTS = (".in", ".out", ".skip", ".memory")
 #: Rows that are predicted at once: bounds the memory.
 _CHUNK = 4096
 
@@ -100,7 +104,7 @@ class Net:
     def members(self) -> int:
         return len(self.weights["head.bias"])
 
-    def check(self, features: Sequence[int], outputs: int) -> None:
+    def check(self, features: Sequence[Width], outputs: int) -> None:
         """Raise ValueError where the weights are not those of a net for these features and outputs."""
         expected = {name: (self.members, *shape) for name, shape in _shapes(features, outputs).items()}
         found = {name: array.shape for name, array in self.weights.items()}
@@ -164,12 +168,14 @@ def survival(logits: Array) -> Array:
 
 
 # -- the network ------------------------------------------------------------------------------------------------------
-def _shapes(features: Sequence[int], outputs: int) -> dict[str, tuple[int, ...]]:
+def _shapes(features: Sequence[Width], outputs: int) -> dict[str, tuple[int, ...]]:
     h, d, m = _HIDDEN, _LATENT, len(features)
     shapes: dict[str, tuple[int, ...]] = {}
-    for i, f in enumerate(features):
+    for i, (f, channels) in enumerate(features):
         own = {"in": (f, h), "in_bias": (1, h), "out": (h, d), "skip": (f, d), "bias": (1, d), "absent": (1, d)}
         shapes |= {f"encoder{i}.{name}": shape for name, shape in own.items()}
+        if channels:
+            shapes |= sequence_net.shapes(f"encoder{i}", channels, d)
     seen = m * d + m * (m - 1) // 2 * d + m
     head = {"in": (seen, h), "in_bias": (1, h), "out": (h, outputs), "skip": (seen, outputs), "bias": (1, outputs)}
     return shapes | {f"head.{name}": shape for name, shape in head.items()}
@@ -190,7 +196,11 @@ def _layer(w: Mapping[str, Any], name: str, x: Any) -> Any:
 
 
 def _encode(w: Mapping[str, Any], m: int, x: Any) -> Any:
-    return _layer(w, f"encoder{m}", x)
+    name = f"encoder{m}"
+    if not reads_visits(w, name):
+        return _layer(w, name, x)
+    static = w[f"{name}.in"].shape[1]
+    return _layer(w, name, x[:, :static]) + read_visits(w, name, x[:, static:])
 
 
 def _head(w: Mapping[str, Any], encoded: Sequence[Any], keep: Any) -> Any:
@@ -223,6 +233,7 @@ def train(
     decay: float,
     seed: int,
     progress: Progress,
+    widths: Sequence[Width] | None = None,
 ) -> tuple[Net, float]:
     """Fit all members.
 
@@ -239,6 +250,8 @@ def train(
         Of the weights (AdamW).
     seed : int
     progress : callable
+    widths : sequence of Width, optional
+        Of the features of every modality, where some are visits.
 
     Returns
     -------
@@ -251,7 +264,8 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
     members, n = counts.shape
-    w = _start(features, goal, members, generator)
+    widths = widths or [Width(f.shape[1]) for f in features]
+    w = _start(widths, goal, members, generator)
     x = [torch.as_tensor(f, dtype=torch.float32) for f in features]
     here, weight = torch.as_tensor(present), torch.as_tensor(counts, dtype=torch.float32)
     aim = {
@@ -266,8 +280,8 @@ def train(
         logits = _head(w, [_encode(w, m, f[rows]) for m, f in enumerate(x)], keep)
         return _row_loss(logits, {name: value[rows] for name, value in aim.items()})
 
-    slow = [v for name, v in w.items() if name.endswith((".in", ".out", ".skip"))]
-    free = [v for name, v in w.items() if not name.endswith((".in", ".out", ".skip"))]
+    slow = [v for name, v in w.items() if name.endswith(_WEIGHTS)]
+    free = [v for name, v in w.items() if not name.endswith(_WEIGHTS)]
     groups: list[dict[str, Any]] = [{"params": slow, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=_RATE)
     best_loss = torch.full((members,), torch.inf)
@@ -299,13 +313,13 @@ def train(
     return net, _out_of_bag(net, [f[judged] for f in features], present[judged], aim, judged, out.numpy())
 
 
-def _start(features: Sequence[Array], goal: Goal, members: int, generator: Any) -> dict[str, Any]:
+def _start(widths: Sequence[Width], goal: Goal, members: int, generator: Any) -> dict[str, Any]:
     """Small random weights, and a bias that predicts the share of each class or the hazard of each interval."""
     import torch
 
     w: dict[str, Any] = {}
-    for name, shape in _shapes([f.shape[1] for f in features], goal.outputs).items():
-        if name.endswith((".in", ".out", ".skip", ".absent")):
+    for name, shape in _shapes(widths, goal.outputs).items():
+        if name.endswith((*_WEIGHTS, ".absent")):
             spread = (0.5 if ".skip" in name else 1.0) / max(shape[0], 1) ** 0.5
             w[name] = torch.randn((members, *shape), generator=generator) * spread
         else:

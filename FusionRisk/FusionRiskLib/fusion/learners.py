@@ -1,4 +1,4 @@
-"""Learners on complete features: logistic and Cox regression, gradient boosting, networks in discrete time.
+"""Learners on complete features: logistic and Cox regression, boosting, networks in discrete time and on visits.
 
 What a linear learner learned is kept as plain arrays and predicted with numpy; only boosting keeps a scikit-learn
 object. A learner is fitted by `fit_learner`, and none of them sees a row that it is not given.
@@ -17,6 +17,8 @@ from CardioPrecisionLib.errors import InputError
 from .cohort import Array, Outcome
 from .discrete_time import fit_discrete_time, interval_ends, intervals_lived
 from .prediction import Prediction
+from .recurrent import fit_recurrent
+from .sequence_net import Width
 
 #: Learner -> settings that the inner folds choose from, the plainest first: it is kept in a tie.
 GRIDS: Mapping[str, tuple[Mapping[str, float], ...]] = {
@@ -24,6 +26,7 @@ GRIDS: Mapping[str, tuple[Mapping[str, float], ...]] = {
     "cox": tuple({"penalty": c} for c in (1.0, 0.3, 0.1, 0.03, 0.01)),
     "boosting": tuple({"trees": n} for n in (30, 100, 200)),
     "discrete_time": tuple({"decay": d} for d in (3.0, 0.3)),
+    "recurrent": tuple({"decay": d} for d in (3.0, 0.3)),
 }
 
 
@@ -83,12 +86,14 @@ class Boosting:
         return Prediction(times=self.ends, survival=np.cumprod(1 - hazard, axis=1))
 
 
-def fit_learner(kind: str, x: Array, outcome: Outcome, setting: Mapping[str, float], seed: int) -> Learned:
+def fit_learner(
+    kind: str, x: Array, outcome: Outcome, setting: Mapping[str, float], seed: int, width: Width | None = None
+) -> Learned:
     """Fit one learner.
 
     Parameters
     ----------
-    kind : {"logistic", "cox", "boosting", "discrete_time"}
+    kind : {"logistic", "cox", "boosting", "discrete_time", "recurrent"}
     x : numpy.ndarray
         ``(rows, features)`` without gaps.
     outcome : Outcome
@@ -96,6 +101,8 @@ def fit_learner(kind: str, x: Array, outcome: Outcome, setting: Mapping[str, flo
     setting : mapping
         One of ``GRIDS[kind]``.
     seed : int
+    width : Width, optional
+        What of the features are visits; for ``recurrent``.
 
     Raises
     ------
@@ -103,10 +110,11 @@ def fit_learner(kind: str, x: Array, outcome: Outcome, setting: Mapping[str, flo
         A learner that does not fit the outcome, or that finds no solution.
     """
     survival = outcome.kind == "survival"
-    fits = ("cox", "boosting", "discrete_time") if survival else ("logistic", "boosting")
+    fits = ("cox", "boosting", "discrete_time", "recurrent") if survival else ("logistic", "boosting", "recurrent")
     if kind not in fits:
-        fitting = "cox or boosting or discrete_time" if survival else "logistic or boosting"
-        raise InputError(f"The learner {kind!r} does not fit a {outcome.kind} outcome; choose {fitting}.")
+        raise InputError(f"The learner {kind!r} does not fit a {outcome.kind} outcome; choose {' or '.join(fits)}.")
+    if kind == "recurrent":
+        return fit_recurrent(x, width or Width(x.shape[1]), outcome, setting["decay"], seed)
     if kind == "logistic":
         return _fit_logistic(x, outcome, setting["c"])
     if kind == "cox":

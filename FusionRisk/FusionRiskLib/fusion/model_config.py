@@ -26,7 +26,7 @@ class ModelConfig:
     Attributes
     ----------
     kind : {"early", "late", "joint", "graph"}
-    learner : {"logistic", "cox", "boosting", "discrete_time"}
+    learner : {"logistic", "cox", "boosting", "discrete_time", "recurrent"}
         Of early fusion and of the modalities of late fusion. Late fusion stacks with logistic or Cox regression, the
         graph model reads out with one of these, and the joint model is a network: they take no other learner.
     impute : {"median", "chained"}

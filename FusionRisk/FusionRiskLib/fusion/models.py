@@ -25,6 +25,8 @@ from .learners import GRIDS, Learned, fit_learner
 from .model_config import ModelConfig, Target, evidence, evidence_width, inner_loss
 from .prediction import Prediction
 from .preprocess import Preprocessor
+from .sequence_net import Width
+from .visits import visit_features
 
 __all__ = [
     "EarlyModel", "GraphModel", "JointModel", "LateModel", "Model", "ModelConfig", "Target", "fit_model", "predict",
@@ -66,7 +68,7 @@ class EarlyModel:
 
     def predict(self, values: Array) -> Prediction:
         """From ``(rows, columns)``, NaN where unknown."""
-        return self.learned.predict(self.preprocessor.transform(values))
+        return self.learned.predict(_prepared(self.preprocessor, values, self.config.learner)[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,13 @@ class LateModel:
         return self.stacker.predict(np.hstack(blocks))
 
 
+def _prepared(preprocessor: Preprocessor, values: Array, learner: str) -> tuple[Array, Width | None]:
+    """``(rows, features)`` for a learner; for one that reads visits in their order also how wide these are."""
+    if learner == "recurrent":
+        return visit_features(preprocessor, values)
+    return preprocessor.transform(values), None
+
+
 Model = EarlyModel | LateModel | JointModel | GraphModel
 
 
@@ -140,9 +149,11 @@ def fit_model(
         A learner that does not fit the outcome, a modality that is not there or has too few rows.
     """
     if cohort.visit is not None:
-        raise InputError("The cohort has repeated visits; reduce it to one row each (baseline or change) first.")
+        raise InputError("The cohort has repeated visits; reduce it to one row each (`visits.one_row_each`) first.")
     if config.modalities:
         cohort = cohort.of(*config.modalities)
+    if config.learner == "recurrent" and not any(column.before for column in cohort.columns):
+        raise InputError("The learner 'recurrent' reads visits in their order; it needs --visits sequence.")
     if config.kind == "early":
         return _fit_early(cohort, config, seed, progress, setting, setting is None)[0]
     if config.kind == "joint":
@@ -169,17 +180,18 @@ def _fit_early(
     folds = list(inner_folds(cohort, np.arange(len(cohort)), config.inner_folds, seed)) if inside else []
     for done, fold in enumerate(folds):
         preprocessor = Preprocessor.fit(cohort.values[fold.train], cohort.columns, config.impute)
-        x = preprocessor.transform(cohort.values[fold.train])
-        x_test = preprocessor.transform(cohort.values[fold.test])
+        x, width = _prepared(preprocessor, cohort.values[fold.train], config.learner)
+        x_test, _ = _prepared(preprocessor, cohort.values[fold.test], config.learner)
         train, test = outcome.take(fold.train), outcome.take(fold.test)
         for i, candidate in enumerate(grid):
             progress((done + i / len(grid)) / (len(folds) + 1), "settings")
-            predicted = fit_learner(config.learner, x, train, candidate, seed).predict(x_test)
+            predicted = fit_learner(config.learner, x, train, candidate, seed, width).predict(x_test)
             losses[i] += inner_loss(predicted, test, outcome) * len(fold.test)
             kept[i].append((fold.test, predicted))
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
     preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute)
-    learned = fit_learner(config.learner, preprocessor.transform(cohort.values), outcome, grid[best], seed)
+    x, width = _prepared(preprocessor, cohort.values, config.learner)
+    learned = fit_learner(config.learner, x, outcome, grid[best], seed, width)
     progress(1.0, "settings")
     return EarlyModel(config, Target.of(outcome), preprocessor, learned, dict(grid[best])), kept[best]
 

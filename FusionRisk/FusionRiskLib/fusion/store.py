@@ -26,12 +26,14 @@ from CardioPrecisionLib.record import file_sha256, json_able, package_versions, 
 from .cohort import Array, Cohort, Column, align
 from .discrete_time import DiscreteTime
 from .graph import Graph, GraphModel
-from .joint import JointModel
+from .joint import JointModel, widths
 from .joint_net import Goal, Net
 from .learners import Boosting, Cox, Learned, Logistic
 from .models import EarlyModel, LateModel, Model, ModelConfig, Target
 from .out_of_distribution import OutOfDistribution
 from .preprocess import Preprocessor
+from .recurrent import Recurrent
+from .sequence_net import Width
 
 SCHEMA = "cardioprecision/fusion-model/1"
 CARD, WEIGHTS, MANIFEST = "model.json", "weights.safetensors", "manifest.json"
@@ -207,7 +209,7 @@ def _describe_learner(learned: Learned, prefix: str, arrays: dict[str, Array], f
         trees = f"trees-{prefix}skops"
         skops.io.dump(learned.trees, folder / trees)
         arrays[f"{prefix}learned.ends"] = learned.ends
-    elif isinstance(learned, DiscreteTime):
+    elif isinstance(learned, DiscreteTime | Recurrent):
         arrays[f"{prefix}learned.ends"] = learned.ends
         arrays |= {f"{prefix}learned.net.{name}": array for name, array in learned.net.weights.items()}
     else:
@@ -355,7 +357,9 @@ def _model(path: Path, entry: Mapping[str, Any], prefix: str, target: Target, ar
     if entry["kind"] == "joint":
         return _joint(entry, prefix, target, arrays)
     prepared = [_preparation(part, f"{prefix}{i}.", arrays) for i, part in enumerate(parts)]
-    learned = [_learned(path, part, p, f"{prefix}{i}.", arrays) for i, (part, p) in enumerate(zip(parts, prepared))]
+    learned = [
+        _learned(path, part, p, f"{prefix}{i}.", target, arrays) for i, (part, p) in enumerate(zip(parts, prepared))
+    ]
     if entry["kind"] == "graph":
         graph = Graph(**_below(arrays, f"{prefix}graph."), neighbours=int(parts[0]["neighbours"]))
         if graph.nodes.shape[1] != len(prepared[0].features) or len(graph.fate) != len(graph.nodes):
@@ -375,7 +379,7 @@ def _joint(entry: Mapping[str, Any], prefix: str, target: Target, arrays: Mappin
     prepared = {p["name"]: _preparation(p, f"{prefix}{i}.", arrays) for i, p in enumerate(entry["parts"])}
     own = _below(arrays, f"{prefix}joint.")
     net = Net(_below(own, "net."))
-    net.check([len(p.features) for p in prepared.values()], Goal.width(target.kind, target.classes, own["ends"]))
+    net.check(widths(prepared), Goal.width(target.kind, target.classes, own["ends"]))
     latents = net.absent().shape[1]
     if own["mean"].shape[1:] != (latents,) or own["covariance"].shape[1:] != (latents, latents):
         raise ValueError("net and latents do not fit")
@@ -392,15 +396,21 @@ def _preparation(part: Mapping[str, Any], prefix: str, arrays: Mapping[str, Arra
 
 
 def _learned(
-    path: Path, part: Mapping[str, Any], preprocessor: Preprocessor, prefix: str, arrays: Mapping[str, Array]
-) -> Learned:
+    path: Path, part: Mapping[str, Any], preprocessor: Preprocessor, prefix: str, target: Target,
+    arrays: Mapping[str, Array],
+) -> Learned:  # fmt: skip
     own = _below(arrays, f"{prefix}learned.")
     if part["learner"] == "boosting":
         return Boosting(_trees(path, f"trees-{prefix}skops"), own["ends"])
     if part["learner"] == "discrete_time":
         net = Net(_below(own, "net."))
-        net.check([len(preprocessor.features)], Goal.width("survival", (), own["ends"]))
+        net.check([Width(len(preprocessor.features))], Goal.width("survival", (), own["ends"]))
         return DiscreteTime(net, own["ends"])
+    if part["learner"] == "recurrent":
+        net = Net(_below(own, "net."))
+        wide = widths({"": preprocessor})
+        net.check(wide, Goal.width(target.kind, target.classes, own["ends"]))
+        return Recurrent(net, own["ends"])
     made, keys = _ARRAYS[part["learner"]]
     learned: Learned = made(*(own[key] for key in keys))
     return learned
