@@ -74,7 +74,7 @@ def _set(parameters: Any, values: Any, place: str) -> None:
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not wanted:
-            raise InputError(f"{place}: {name} is {value!r}; it must be a {wanted.__name__}.")
+            raise InputError(f"{place}: {name} is {value!r}; it must be of type {wanted.__name__}.")
         try:
             setattr(parameters, name, value)
         except (ValueError, TypeError, RuntimeError) as error:

@@ -218,7 +218,7 @@ def test_a_workflow_goes_through_a_file(home, tmp_path):
         (lambda d: "{", "cannot be read"),
         (lambda d: json.dumps({"schema": "x"}), "no workflow"),
         (lambda d: d["modules"]["LVFunction"].update(sex="x") or json.dumps(d), "sex cannot be 'x'"),
-        (lambda d: d["modules"]["LVFunction"].update(edFrame="3") or json.dumps(d), "it must be a int"),
+        (lambda d: d["modules"]["LVFunction"].update(edFrame="3") or json.dumps(d), "it must be of type int"),
         (lambda d: d["modules"]["LVFunction"].update(edFrme=3) or json.dumps(d), "no parameter 'edFrme'"),
         (lambda d: d["modules"].update(LVFunction=[]) or json.dumps(d), "parameters by name"),
     ],
