@@ -207,6 +207,29 @@ class SliceEngine:
             finally:
                 run.runner.close()
 
+    def find_heart(
+        self, sequence: Sequence, frames: Seq[int], progress: Progress = silent
+    ) -> tuple[Window | None, guard.Survey, list[str]]:
+        """Where the heart is, without segmenting it: the window, the values of the image, and warnings.
+
+        The window is None where no heart was found. `frames` are those that are looked at, two at most.
+
+        Raises
+        ------
+        InputError
+            The guard says that the model must not run on this image.
+        Cancelled
+            Whatever `progress` raised.
+        """
+        values = guard.survey(sequence, self.percentiles)
+        warnings = guard.check(self.bundle, sequence, values)
+        run = _Run(self, sequence, tuple(frames), values, dihedral.SYMMETRIES[:1], _Clock())
+        with precision.settings(self.threads, self.deterministic, self.placement.device.type), torch.inference_mode():
+            try:
+                return run._locate(progress), values, warnings
+            finally:
+                run.runner.close()
+
     def starting_pixels(self) -> int:
         """Pixels per batch that fit into the memory that is free now."""
         wanted = self.batch_slices * 128 * 128 if self.batch_slices else target_pixels(self.placement)
