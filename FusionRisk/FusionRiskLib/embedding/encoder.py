@@ -15,6 +15,7 @@ from CardioPrecisionLib.bundle.features import Layer, LayerReader, Pool, deepest
 from CardioPrecisionLib.bundle.registry import Bundle
 from CardioPrecisionLib.bundle.runner import CPU, Placement, free_cache, place, target_pixels
 from CardioPrecisionLib.bundle.safety import load_members
+from CardioPrecisionLib.dicom.findings import plural
 from CardioPrecisionLib.errors import CardioPrecisionError, InputError
 from CardioPrecisionLib.image import Array, Sequence
 
@@ -53,6 +54,10 @@ class Encoder:
     layer : Layer
     features : int
         Numbers per image, or per frame where frames are named.
+    warnings : list of str
+        Of the last image: the bundle may run on it, but was trained on others.
+    fallbacks : list of dict
+        What was given up for want of memory.
 
     Raises
     ------
@@ -90,6 +95,7 @@ class Encoder:
         found = self._layers(dims)
         self.layer = _named(found, layer, bundle.name) if layer else deepest(found)
         self.features = self.layer.channels * (2 if sd else 1)
+        self.warnings: list[str] = []
         self.fallbacks: list[dict[str, Any]] = []
         self._batch_pixels = target_pixels(self.placement)
         self._placed: tuple[Placement, LayerReader] | None = None
@@ -139,9 +145,11 @@ class Encoder:
         missing = [t for t in used if not 0 <= t < sequence.n_frames]
         if missing or not used:
             asked = f"frame {missing[0] + 1} was" if missing else "no frames were"
-            raise InputError(f"The image has {sequence.n_frames} frames; {asked} asked for.")
+            raise InputError(f"The image has {plural(sequence.n_frames, 'frame')}; {asked} asked for.")
+        self.warnings = []
         with precision.settings(torch.get_num_threads(), True, self.placement.device.type), torch.inference_mode():
             prepared = self.preparation.prepare(sequence, used, part(progress, 0.0, 0.4))
+            self.warnings = prepared.warnings
             blocks = []
             for n, group in enumerate(groups):
                 pool = Pool()

@@ -71,7 +71,7 @@ class Preparation(Protocol):
 
 
 class Slices:
-    """For bundles of 2-D networks: the whole stack in the window around the heart that the bundle itself finds."""
+    """For bundles of 2-D networks: all slices; of each the box around the heart that the bundle itself finds counts."""
 
     def __init__(self, bundle: Bundle, device: str):
         self._engine = SliceEngine(bundle, device=device, precision="float32")
@@ -80,15 +80,16 @@ class Slices:
 
     def prepare(self, sequence: Sequence, frames: tuple[int, ...], progress: Progress) -> Prepared:
         engine, stack = self._engine, slices_in_order(sequence)
-        window, values, warnings = engine.find_heart(stack, frames, progress)
-        if window is None:
+        found, values, warnings = engine.find_heart(stack, frames, progress)
+        if found is None:
             raise Nothing("The model found no heart in this image.")
+        window, box = found
         self._check(stack, frames)
 
         def frame(t: int) -> torch.Tensor:
             return with_context(window.read(stack.frame(t), values.low, values.high), engine.context)
 
-        return Prepared(frame, _inside(window), warnings, {"box": list(window.box), "slices": stack.shape[2]})
+        return Prepared(frame, _counted(window, box), warnings, {"box": list(box), "slices": stack.shape[2]})
 
     def _check(self, stack: Sequence, frames: tuple[int, ...]) -> None:
         for t in frames:
@@ -96,15 +97,19 @@ class Slices:
                 raise InputError(f"Frame {t + 1} has {stack.frame(t).shape} voxels, the first one {stack.shape}.")
 
 
-def _inside(window: Window) -> torch.Tensor:
-    """1 at the points of a window that lie in the stored slice."""
+def _counted(window: Window, box: tuple[int, int, int, int]) -> torch.Tensor:
+    """1 at the points of a window that lie in the heart's box and in the stored slice.
+
+    The network sees more than that, because what it says near the end of its window depends on where that is.
+    """
     lattice: Lattice = window.lattice
     axes = []
     for axis in (0, 1):
         at = lattice.to_native(axis, window.lower[axis] + np.arange(window.size[axis]))
-        axes.append(
-            torch.from_numpy(((at > -0.5 - 1e-6) & (at < lattice.native[axis] - 0.5 + 1e-6)).astype(np.float32))
-        )
+        there = (at > -0.5 - 1e-6) & (at < lattice.native[axis] - 0.5 + 1e-6)
+        place = window.lower[axis] + np.arange(window.size[axis])
+        there &= (place >= box[2 * axis]) & (place < box[2 * axis + 1])
+        axes.append(torch.from_numpy(there.astype(np.float32)))
     return torch.outer(axes[0], axes[1])
 
 

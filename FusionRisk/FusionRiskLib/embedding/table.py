@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from CardioPrecisionLib.analysis import Progress, part, silent
-from CardioPrecisionLib.bundle.registry import Bundle, get_bundle, open_bundle
+from CardioPrecisionLib.bundle.registry import Bundle, get_bundle, list_bundles, open_bundle
+from CardioPrecisionLib.dicom.findings import plural
 from CardioPrecisionLib.errors import Cancelled, CardioPrecisionError, InputError
 from CardioPrecisionLib.record import RunRecord, file_sha256
 
@@ -64,19 +65,18 @@ class Embedded:
 
 @dataclass
 class _Rows:
-    """Vectors, reasons and facts of the images so far, in the order of the list."""
+    """Vectors, reasons, facts and warnings of the images so far, in the order of the list."""
 
     vectors: list[Array | None] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
-    warnings: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def find_bundle(name: str) -> Bundle:
     """A bundle by its name, or by its folder; a folder's is a stranger's, of which no code runs."""
-    folder = Path(name)
-    if folder.is_dir() and (len(folder.parts) > 1 or folder.is_absolute()):
-        return open_bundle(folder)
+    if all(bundle.name != name for bundle in list_bundles()) and Path(name).is_dir():
+        return open_bundle(name)
     return get_bundle(name)
 
 
@@ -149,7 +149,8 @@ def embed_list(
     directions = projection(size, features, seed)
     width = features if directions is None else size
     digits = max(2, len(str(width - 1)))
-    columns = tuple(f"{bundle.name}_embedding_{n:0{digits}d}" for n in range(width))
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.name)  # a stranger's folder may be called anything
+    columns = tuple(f"{name}_embedding_{n:0{digits}d}" for n in range(width))
     cells = [
         [""] * width if vector is None else [f"{v:.6g}" for v in project(vector, directions)]
         for vector in found.vectors
@@ -157,7 +158,7 @@ def embed_list(
     warnings = _warnings(bundle, found)
     head = [ID, VISIT] if visits else [ID]
     keys = [[one.patient, one.visit] if visits else [one.patient] for one in images]
-    reason = f"{bundle.name}_embedding_reason"
+    reason = f"{name}_embedding_reason"
     write_rows(
         output, [*head, *columns, reason],
         [[*key, *row, why] for key, row, why in zip(keys, cells, found.reasons, strict=True)],
@@ -199,6 +200,8 @@ def _embed_all(
             sequence = read_image(one.path, encoder.bundle, part(share, 0.0, 0.2))
             facts |= {"voxel_hash": sequence.voxel_hash(), "frames": sequence.n_frames, "size": list(sequence.shape)}
             vector = encoder.embed(sequence, frames, part(share, 0.2, 1.0))
+            facts |= {"warnings": encoder.warnings}
+            found.warnings += encoder.warnings[:1]
         except Cancelled:
             raise
         except (CardioPrecisionError, OSError) as error:
@@ -229,6 +232,10 @@ def _warnings(bundle: Bundle, found: _Rows) -> list[str]:
         warnings.append(
             f"{len(empty)} of {len(found.reasons)} images have no embedding; the table says why. "
             f"Most often ({kinds[usual]}): {usual}"
+        )
+    if found.warnings:
+        warnings.append(
+            f"{len(found.warnings)} images are unlike those of the bundle's training. One: {found.warnings[0]}"
         )
     data = str(bundle.metadata.get("data_source") or "").strip().rstrip(".")
     if data:
