@@ -194,9 +194,8 @@ def test_images_unlike_those_of_training_are_counted(tmp_path, capsys):
     write_nifti(tmp_path / "a.nii.gz", image.frame(0), image.affine)
     listed = write(tmp_path / "list.csv", [["patient_id", "image"], ["P1", "a.nii.gz"], ["P2", "gone.nii.gz"]])
     assert run(listed, "-o", tmp_path / "t.csv", "--bundle", strict.root) == 0
-    assert "There is 1 image unlike those of the bundle's training. The first: The pixel spacing" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 image is unlike those of the bundle's training. The first: The pixel spacing" in said
     record = json.loads((tmp_path / "t.record.json").read_text(encoding="utf-8"))
     assert "was trained on 0.1 to 0.2 mm" in record["inputs"][0]["warnings"][0]
 

@@ -234,8 +234,10 @@ def _warnings(bundle: Bundle, found: _Rows) -> list[str]:
             f"Most often ({kinds[usual]}): {usual}"
         )
     if found.warnings:
+        many = len(found.warnings)
         warnings.append(
-            f"{len(found.warnings)} images are unlike those of the bundle's training. One: {found.warnings[0]}"
+            f"{plural(many, 'image')} {'is' if many == 1 else 'are'} unlike those of the bundle's training. The first: "
+            f"{found.warnings[0]}"
         )
     data = str(bundle.metadata.get("data_source") or "").strip().rstrip(".")
     if data:
