@@ -195,7 +195,7 @@ def test_images_unlike_those_of_training_are_counted(tmp_path, capsys):
     listed = write(tmp_path / "list.csv", [["patient_id", "image"], ["P1", "a.nii.gz"], ["P2", "gone.nii.gz"]])
     assert run(listed, "-o", tmp_path / "t.csv", "--bundle", strict.root) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 image is unlike those of the bundle's training. The first: The pixel spacing" in said
+    assert "1 image was embedded with a warning; the record says which. The first: The pixel spacing" in said
     record = json.loads((tmp_path / "t.record.json").read_text(encoding="utf-8"))
     assert "was trained on 0.1 to 0.2 mm" in record["inputs"][0]["warnings"][0]
 
@@ -350,6 +350,12 @@ def test_a_join_that_cannot_be_is_told_before_the_work(folder, bundle, tmp_path,
     monkeypatch.setattr(jobs, "_embed_all", lambda *a: pytest.fail("images were embedded"))
     assert run(folder / "list.csv", "-o", tmp_path / "t.csv", "--bundle", bundle.root, "--join", cohort) == 2
     assert "no patient of it is in" in capsys.readouterr().err
+    write(cohort, [["patient_id", "tiny_embedding_03"], ["P1", "1"]])
+    assert run(folder / "list.csv", "-o", tmp_path / "t.csv", "--bundle", bundle.root, "--join", cohort) == 2
+    assert "'tiny_embedding_03' is there already" in capsys.readouterr().err
+    named = write(tmp_path / "t.cohort.csv", [["patient_id", "age"], ["P1", "1"]])
+    assert run(folder / "list.csv", "-o", tmp_path / "t.csv", "--bundle", bundle.root, "--join", named) == 2
+    assert "would overwrite it" in capsys.readouterr().err
 
 
 # -- the whole way -----------------------------------------------------------------------------------------------------

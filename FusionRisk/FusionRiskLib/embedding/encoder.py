@@ -56,6 +56,8 @@ class Encoder:
         Numbers per image, or per frame where frames are named.
     warnings : list of str
         Of the last image: the bundle may run on it, but was trained on others.
+    facts : dict
+        Of the last image, JSON-able: the box that counted, or the grid.
     fallbacks : list of dict
         What was given up for want of memory.
 
@@ -96,6 +98,7 @@ class Encoder:
         self.layer = _named(found, layer, bundle.name) if layer else deepest(found)
         self.features = self.layer.channels * (2 if sd else 1)
         self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
         self.fallbacks: list[dict[str, Any]] = []
         self._batch_pixels = target_pixels(self.placement)
         self._placed: tuple[Placement, LayerReader] | None = None
@@ -146,10 +149,10 @@ class Encoder:
         if missing or not used:
             asked = f"frame {missing[0] + 1} was" if missing else "no frames were"
             raise InputError(f"The image has {plural(sequence.n_frames, 'frame')}; {asked} asked for.")
-        self.warnings = []
+        self.warnings, self.facts = [], {}
         with precision.settings(torch.get_num_threads(), True, self.placement.device.type), torch.inference_mode():
             prepared = self.preparation.prepare(sequence, used, part(progress, 0.0, 0.4))
-            self.warnings = prepared.warnings
+            self.warnings, self.facts = prepared.warnings, prepared.record
             blocks = []
             for n, group in enumerate(groups):
                 pool = Pool()

@@ -66,8 +66,8 @@ def read_list(path: Path) -> tuple[list[ListedImage], bool]:
     return found, with_visits
 
 
-def read_image(path: Path, bundle: Bundle, progress: Progress = silent) -> Sequence:
-    """One image as frames on a grid.
+def read_image(path: Path, bundle: Bundle, progress: Progress = silent) -> tuple[Sequence, list[str]]:
+    """One image as frames on a grid, and what its reader found odd.
 
     Parameters
     ----------
@@ -90,10 +90,11 @@ def read_image(path: Path, bundle: Bundle, progress: Progress = silent) -> Seque
         volume = load_ct(path, progress)
         if not volume.usable:
             raise InputError(f"{path}: {volume.unusable_reason}")
-        return Sequence.from_array(volume.image.array[None], volume.image.affine, modality="CT")
+        image = Sequence.from_array(volume.image.array[None], volume.image.affine, modality="CT")
+        return image, [f.message for f in volume.findings if f.severity == "warning"]
     if path.is_file() and is_image_file(path):
         array, affine, _ = read_frames(path)
-        return Sequence.from_array(array, affine)
+        return Sequence.from_array(array, affine), []
     if kind != "MR":
         raise InputError(
             f"{path}: bundle {bundle.name} does not say that it is for MR or CT, so DICOM is not read for it; give "
@@ -104,4 +105,4 @@ def read_image(path: Path, bundle: Bundle, progress: Progress = silent) -> Seque
     stack = load_cine_sax(path, progress)
     if not stack.usable:
         raise InputError(f"{path}: {stack.unusable_reason}")
-    return stack.sequence
+    return stack.sequence, [f.message for f in stack.findings if f.severity == "warning"]

@@ -161,7 +161,7 @@ class Volumes:
             x[0, :, :a, :b, :c] = torch.from_numpy(np.ascontiguousarray(channels, np.float32))
             return x
 
-        return Prepared(frame, weight, warnings, {"size": list(inside.shape)})
+        return Prepared(frame, weight, warnings, {"grid": list(inside.shape)})
 
     def _own(self, sequence: Sequence) -> Made:
         """By the metadata: along R, A, S as closely as the axes can, the bundle's spacing and range of values."""

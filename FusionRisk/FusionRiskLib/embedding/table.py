@@ -17,7 +17,7 @@ from CardioPrecisionLib.dicom.findings import plural
 from CardioPrecisionLib.errors import Cancelled, CardioPrecisionError, InputError
 from CardioPrecisionLib.record import RunRecord, file_sha256
 
-from ..fusion.join_table import Joined, check_keys, join_columns, write_rows
+from ..fusion.join_table import Joined, check_join, join_columns, write_rows
 from .images import ID, VISIT, ListedImage, read_image, read_list
 from .projection import Array, project, projection
 
@@ -137,20 +137,23 @@ def embed_list(
         raise InputError(f"{output}: the table would overwrite an input; give another name.")
     if size < 1:
         raise InputError(f"An embedding of {size} columns was asked for; it needs at least one.")
+    together = output.with_suffix(".cohort.csv")
+    if join is not None and together.resolve() == join.resolve():
+        raise InputError(f"{join}: the cohort with the new columns would overwrite it; give another -o.")
     images, visits = read_list(listed)
-    if join is not None:
-        check_keys(join, listed, id, visit)
     from .encoder import Encoder
 
     note = RunRecord(ANALYSIS, command=command)
     encoder = Encoder(bundle, layer=layer, member=member, sd=sd, device=device, made=made)
-    found = _embed_all(encoder, images, frames, progress)
     features = encoder.features * (1 if frames is None else len(frames))
     directions = projection(size, features, seed)
     width = features if directions is None else size
     digits = max(2, len(str(width - 1)))
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.name)  # a stranger's folder may be called anything
     columns = tuple(f"{name}_embedding_{n:0{digits}d}" for n in range(width))
+    if join is not None:
+        check_join(join, listed, columns, id, visit)
+    found = _embed_all(encoder, images, frames, progress)
     cells = [
         [""] * width if vector is None else [f"{v:.6g}" for v in project(vector, directions)]
         for vector in found.vectors
@@ -166,7 +169,7 @@ def embed_list(
     outputs = {output.name: file_sha256(output)}
     joined = None
     if join is not None:
-        joined = join_columns(join, output, output.with_suffix(".cohort.csv"), id, visit)
+        joined = join_columns(join, output, together, id, visit)
         outputs[joined.output.name] = file_sha256(joined.output)
         warnings += joined.warnings
     note.parameters = {
@@ -197,11 +200,12 @@ def _embed_all(
         facts: dict[str, Any] = {"voxel_hash": None}
         vector, why = None, ""
         try:
-            sequence = read_image(one.path, encoder.bundle, part(share, 0.0, 0.2))
+            sequence, odd = read_image(one.path, encoder.bundle, part(share, 0.0, 0.2))
             facts |= {"voxel_hash": sequence.voxel_hash(), "frames": sequence.n_frames, "size": list(sequence.shape)}
             vector = encoder.embed(sequence, frames, part(share, 0.2, 1.0))
-            facts |= {"warnings": encoder.warnings}
-            found.warnings += encoder.warnings[:1]
+            odd = [_without_path(text, one.path) for text in [*odd, *encoder.warnings]]
+            facts |= {"warnings": odd, **encoder.facts}
+            found.warnings += odd[:1]
         except Cancelled:
             raise
         except (CardioPrecisionError, OSError) as error:
@@ -219,6 +223,10 @@ def _named(progress: Progress, stage: str) -> Callable[[float, str], None]:
 def _why(error: Exception, path: Path) -> str:
     """The reason in one line, without a path or a file name that may name a patient."""
     text = str(error) if isinstance(error, CardioPrecisionError) else f"it cannot be read ({type(error).__name__})"
+    return _without_path(text, path)
+
+
+def _without_path(text: str, path: Path) -> str:
     text = re.sub(re.escape(str(path)) + r"([/\\][^\s:;,]+)?", "The image", text).replace(path.name, "the image")
     return " ".join(text.split())
 
@@ -236,8 +244,8 @@ def _warnings(bundle: Bundle, found: _Rows) -> list[str]:
     if found.warnings:
         many = len(found.warnings)
         warnings.append(
-            f"{plural(many, 'image')} {'is' if many == 1 else 'are'} unlike those of the bundle's training. The first: "
-            f"{found.warnings[0]}"
+            f"{plural(many, 'image')} {'was' if many == 1 else 'were'} embedded with a warning; the record says which. "
+            f"The first: {found.warnings[0]}"
         )
     data = str(bundle.metadata.get("data_source") or "").strip().rstrip(".")
     if data:

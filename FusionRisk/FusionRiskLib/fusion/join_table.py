@@ -56,10 +56,19 @@ def row_of_key(table: _Table, id: str, visit: str | None) -> dict[tuple[str, str
     return rows
 
 
-def check_keys(cohort_csv: Path, list_csv: Path, id: str = ID, visit: str | None = None) -> None:
-    """Raise what `join_columns` would raise of patients and visits, before the table has been made from the list."""
+def check_join(
+    cohort_csv: Path, list_csv: Path, columns: Sequence[str], id: str = ID, visit: str | None = None
+) -> None:
+    """Raise what `join_columns` would raise, before the table with `columns` has been made from the list."""
     cohort, listed = _Table(Path(cohort_csv)), _Table(Path(list_csv))
     _matches(cohort, listed, id, visit)
+    _refuse_same(cohort, columns)
+
+
+def _refuse_same(cohort: _Table, columns: Sequence[str]) -> None:
+    twice = [name for name in columns if name in cohort.cells]
+    if twice:
+        raise InputError(f"{cohort.path}: the column {twice[0]!r} is there already; take it out of one of the tables.")
 
 
 def _matches(cohort: _Table, table: _Table, id: str, visit: str | None) -> tuple[list[int | None], int]:
@@ -108,9 +117,7 @@ def join_columns(
     added = [name for name in table.names if name not in (ID, VISIT) and not name.endswith(_FOR_PEOPLE)]
     if not added:
         raise InputError(f"{table_csv}: there is no column to join.")
-    twice = [name for name in added if name in cohort.cells]
-    if twice:
-        raise InputError(f"{cohort_csv}: the column {twice[0]!r} is there already; take it out of one of the tables.")
+    _refuse_same(cohort, added)
     lines = [
         [
             *(cohort.cells[name][i] for name in cohort.names),
