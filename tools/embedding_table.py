@@ -31,7 +31,8 @@ from LVFunctionLib import acdc
 BUNDLE, EMBEDDED = "cine_sax_ventricles", "embedding"
 MEASURED = ("cine_cmr", "wall_thickness")
 MODELS = {
-    "both": ModelConfig("early", "logistic", modalities=(*MEASURED, EMBEDDED)),
+    "both, late fusion": ModelConfig("late", "logistic", modalities=(*MEASURED, EMBEDDED)),
+    "both, early fusion": ModelConfig("early", "logistic", modalities=(*MEASURED, EMBEDDED)),
     "embeddings": ModelConfig("early", "logistic", modalities=(EMBEDDED,)),
     "measurements": ModelConfig("early", "logistic", modalities=MEASURED),
 }
@@ -87,7 +88,7 @@ def main() -> None:
             print(f"| {name} | {a.value:.3f} ({a.low:.3f} to {a.high:.3f}) | {u.value:.3f} |")
         for name, difference in found.differences.items():
             d = difference["accuracy"]
-            print(f"Both against {name}: {d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f}).")
+            print(f"Late fusion against {name}: {d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f}).")
         print(f"{time.perf_counter() - started:.0f} s so far\n", flush=True)
 
 
