@@ -69,7 +69,7 @@ def test_a_row_for_every_line(folder, bundle, tmp_path, capsys):
     assert run(folder / "list.csv", "-o", out, "--bundle", bundle.root, "--size", 5) == 0
     said = capsys.readouterr().out
     assert "3 of 6 images, 5 columns (layer model.1)" in said
-    assert "3 of 6 images have no embedding" in said
+    assert "3 of 6 images without an embedding" in said
     rows = read(out)
     columns = [f"tiny_embedding_{n:02d}" for n in range(5)]
     assert list(rows[0]) == ["patient_id", *columns, "tiny_embedding_reason"]

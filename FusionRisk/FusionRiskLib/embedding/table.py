@@ -238,7 +238,7 @@ def _warnings(bundle: Bundle, found: _Rows) -> list[str]:
         kinds = {why: empty.count(why) for why in empty}
         usual = max(kinds, key=lambda why: kinds[why])
         warnings.append(
-            f"{len(empty)} of {len(found.reasons)} images have no embedding; the table says why. "
+            f"{len(empty)} of {plural(len(found.reasons), 'image')} without an embedding; the table says why. "
             f"Most often ({kinds[usual]}): {usual}"
         )
     if found.warnings:
