@@ -207,6 +207,37 @@ class SliceEngine:
             finally:
                 run.runner.close()
 
+    def find_heart(
+        self, sequence: Sequence, frames: Seq[int], progress: Progress = silent
+    ) -> tuple[tuple[Window, Box] | None, guard.Survey, list[str]]:
+        """Where the heart is, without segmenting it; the values of the image; warnings.
+
+        The window is what the network must see, the box (``(i0, i1, j0, j1)`` on the lattice) the heart with the
+        bundle's margin; None where no heart was found. Of `frames` two at most are looked at.
+
+        Raises
+        ------
+        InputError
+            The guard says that the model must not run on this image.
+        Cancelled
+            Whatever `progress` raised.
+        """
+        values = guard.survey(sequence, self.percentiles)
+        warnings = guard.check(self.bundle, sequence, values)
+        run = _Run(self, sequence, tuple(frames), values, dihedral.SYMMETRIES[:1], _Clock())
+        with precision.settings(self.threads, self.deterministic, self.placement.device.type), torch.inference_mode():
+            try:
+                window = run._locate(progress)
+                box = locate.heart_box(run.foreground)
+                if window is None or box is None:
+                    return None, values, warnings
+                margin, (h, w) = round(self.margin_mm / self.step_mm), run.lattice.size
+                i0, i1, j0, j1 = box
+                around = (max(i0 - margin, 0), min(i1 + margin, h), max(j0 - margin, 0), min(j1 + margin, w))
+                return (window, around), values, warnings
+            finally:
+                run.runner.close()
+
     def starting_pixels(self) -> int:
         """Pixels per batch that fit into the memory that is free now."""
         wanted = self.batch_slices * 128 * 128 if self.batch_slices else target_pixels(self.placement)
@@ -266,6 +297,7 @@ class _Run:
         self.variants = tuple(f"{n}/{s}" for n in engine.names for s in range(len(symmetries)))
         self.checks: list[dict[str, Any]] = []
         self.growths = 0
+        self.foreground = np.zeros((0, 0, 0), bool)  # (k, h, w) on the lattice: what `_locate` saw last
 
     # -- stages ----------------------------------------------------------------------------------------------------
     def result(self, box: Box | None, warnings: list[str], progress: Progress) -> Segmentation:
@@ -320,6 +352,7 @@ class _Run:
                 stack = np.zeros((self.sequence.shape[2], *whole.size), bool)
                 for at, k in enumerate(k for _, slices in plan for k in slices):
                     stack[k] |= found[at]
+                self.foreground = stack
                 window = locate.window_around(self.lattice, stack, self.engine.margin_mm, self.engine.least)
                 if window is not None:
                     return window

@@ -34,6 +34,15 @@ def largest_component(foreground: np.ndarray) -> np.ndarray | None:
     return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
 
 
+def heart_box(foreground: np.ndarray) -> tuple[int, int, int, int] | None:
+    """``(i0, i1, j0, j1)``, half-open, around the largest connected part of ``(k, h, w)``; None where there is none."""
+    part = largest_component(foreground)
+    if part is None:
+        return None
+    ends = [np.flatnonzero(part.any(axis=(0, 2 - axis))) for axis in (0, 1)]
+    return int(ends[0][0]), int(ends[0][-1]) + 1, int(ends[1][0]), int(ends[1][-1]) + 1
+
+
 def window_around(lattice: Lattice, foreground: np.ndarray, margin_mm: float, least: int = 0) -> Window | None:
     """The window around the largest connected part of ``(k, h, w)`` plus a margin; None where there is none.
 
