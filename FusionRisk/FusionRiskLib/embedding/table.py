@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from CardioPrecisionLib.bundle.registry import Bundle, get_bundle, list_bundles,
 from CardioPrecisionLib.dicom.findings import plural
 from CardioPrecisionLib.errors import Cancelled, CardioPrecisionError, InputError
 from CardioPrecisionLib.record import RunRecord, file_sha256
+from CardioPrecisionLib.replacing import replacing
 
 from ..fusion.join_table import Joined, check_join, join_columns, write_rows
 from .images import ID, VISIT, ListedImage, read_image, read_list
@@ -257,11 +257,8 @@ def _warnings(bundle: Bundle, found: _Rows) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as beside:
+            beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: the record cannot be written ({error.strerror}).") from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from CardioPrecisionLib.errors import InputError
+from CardioPrecisionLib.replacing import replacing
 
 from .cohort_table import _Table
 
@@ -143,12 +143,8 @@ def write_rows(output: Path, names: Sequence[str], rows: Sequence[Sequence[str]]
     InputError
         The place cannot be written to.
     """
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as sink:
+        with replacing(output) as beside, beside.open("w", encoding="utf-8", newline="") as sink:
             csv.writer(sink, lineterminator="\n").writerows([names, *rows])
-        os.replace(temporary, output)
     except OSError as error:
         raise InputError(f"{output}: the table cannot be written ({error.strerror}).") from None
-    finally:
-        temporary.unlink(missing_ok=True)
