@@ -27,7 +27,7 @@ Learner = Annotated[
     str | None,
     typer.Option(help="logistic, boosting; for survival cox, boosting, discrete_time. Default: logistic or cox."),
 ]
-Impute = Annotated[str, typer.Option(help="How gaps are filled: median, or chained regressions.")]
+Impute = Annotated[str, typer.Option(help="How gaps are filled: median, chained regressions, or vae.")]
 Visits = Annotated[str | None, typer.Option(help="Of repeated visits: baseline, or change (last minus first).")]
 Seed = Annotated[int, typer.Option(help="Of folds and draws.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show library messages and tracebacks.")]

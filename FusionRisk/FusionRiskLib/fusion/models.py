@@ -168,8 +168,8 @@ def _fit_early(
     kept: list[list[tuple[Array, Prediction]]] = [[] for _ in grid]
     folds = list(inner_folds(cohort, np.arange(len(cohort)), config.inner_folds, seed)) if inside else []
     for done, fold in enumerate(folds):
-        preprocessor = Preprocessor.fit(cohort.values[fold.train], cohort.columns, config.impute)
-        x = preprocessor.transform(cohort.values[fold.train])
+        preprocessor = Preprocessor.fit(cohort.values[fold.train], cohort.columns, config.impute, config.draw)
+        x = preprocessor.prepare(cohort.values[fold.train])
         x_test = preprocessor.transform(cohort.values[fold.test])
         train, test = outcome.take(fold.train), outcome.take(fold.test)
         for i, candidate in enumerate(grid):
@@ -178,8 +178,8 @@ def _fit_early(
             losses[i] += inner_loss(predicted, test, outcome) * len(fold.test)
             kept[i].append((fold.test, predicted))
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-    preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute)
-    learned = fit_learner(config.learner, preprocessor.transform(cohort.values), outcome, grid[best], seed)
+    preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute, config.draw)
+    learned = fit_learner(config.learner, preprocessor.prepare(cohort.values), outcome, grid[best], seed)
     progress(1.0, "settings")
     return EarlyModel(config, Target.of(outcome), preprocessor, learned, dict(grid[best])), kept[best]
 
