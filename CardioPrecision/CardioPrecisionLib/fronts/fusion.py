@@ -11,6 +11,7 @@ import typer
 
 from ..errors import InputError, NothingAssessable
 from .console import show_table, show_warnings, shown_progress
+from .imputation import imputation
 from .streams import own_streams
 
 if TYPE_CHECKING:
@@ -270,3 +271,6 @@ def compare(
         out.flush()
     if not rows:
         raise typer.Exit(NothingAssessable.exit_code)
+
+
+app.command()(imputation)

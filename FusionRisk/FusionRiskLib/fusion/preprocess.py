@@ -137,12 +137,12 @@ class Preprocessor:
 
     def transform(self, values: Array) -> Array:
         """``(rows, features)`` without gaps; what is said of a row does not depend on the others."""
-        rng = None if self.draw is None else self._rng(0)
+        rng = self._rng(0)
         return np.hstack([self.slots(values, rng, alike=True), self._shown(values)])
 
     def prepare(self, values: Array) -> Array:
         """Training rows as `transform`, but where gaps are drawn, every row has draws of its own."""
-        rng = None if self.draw is None else self._rng(1)
+        rng = self._rng(1)
         return np.hstack([self.slots(values, rng), self._shown(values)])
 
     def slots(self, values: Array, rng: np.random.Generator | None = None, alike: bool = False) -> Array:
@@ -176,7 +176,9 @@ class Preprocessor:
     def _shown(self, values: Array) -> Array:
         return (~np.isfinite(values[:, self.gaps])).astype(np.float64)
 
-    def _rng(self, stream: int) -> np.random.Generator:
+    def _rng(self, stream: int) -> np.random.Generator | None:
+        if self.draw is None:
+            return None
         # other numbers for other columns: the parts of a model must not draw alike
         names = zlib.crc32("|".join(column.name for column in self.columns).encode())
         return np.random.default_rng((self.draw, names, stream))
@@ -196,12 +198,14 @@ class Preprocessor:
         gaps = ~known & numeric
         # draws begin at the means, so that few rounds are enough
         for round_ in range(_ROUNDS if rng is None else 2 * _ROUNDS):
-            noise = rng.standard_normal(z.shape[1]) if rng is not None and alike else None
-            for j in np.flatnonzero(gaps.any(axis=0)):
+            noise = (
+                None if rng is None or round_ < _ROUNDS else rng.standard_normal((1 if alike else len(z), z.shape[1]))
+            )
+            for j in np.flatnonzero(gaps.any(axis=0)).tolist():
                 rows = gaps[:, j]
                 said = z[rows] @ self.coefficients[j, :-1] + self.coefficients[j, -1]
-                if rng is not None and round_ >= _ROUNDS:
-                    said = self._drawn(j, said, rng.standard_normal(len(said)) if noise is None else noise[j])
+                if noise is not None:
+                    said = self._drawn(j, said, noise[0, j] if alike else noise[rows, j])
                 z[rows, j] = said
         return z
 

@@ -1,9 +1,9 @@
 """Model uncertainty of a predicted probability: what models say that were fitted to other draws of the patients.
 
-It shows how much the answer hangs on who happened to be in the training cohort and, where gaps can be drawn (``chained``,
-``vae``), on what stands in their place: each model is fitted to one imputation of its own bootstrap sample (Schomaker and
-Heumann 2018, "Bootstrap inference when using multiple imputation") and draws the gaps of a new patient, too. It promises
-no coverage: a model of the wrong form can be sure and wrong.
+It shows how much the answer hangs on who happened to be in the training cohort and, where gaps can be drawn
+(``chained``, ``vae``), on what stands in their place: each model is fitted to one imputation of its own bootstrap
+sample (Schomaker and Heumann 2018, "Bootstrap inference when using multiple imputation") and draws the gaps of a new
+patient, too. It promises no coverage: a model of the wrong form can be sure and wrong.
 """
 
 from __future__ import annotations

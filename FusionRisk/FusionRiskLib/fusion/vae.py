@@ -63,9 +63,7 @@ class Vae:
                 ends[j] = distinct
         made = cls({}, choices, ends, learned)
         # each row once, in an order of its values: equal rows of a bootstrap sample are not held out from themselves
-        _, first, counts = np.unique(
-            np.where(np.isfinite(z), z, np.inf), axis=0, return_index=True, return_counts=True
-        )
+        _, first, counts = np.unique(np.where(np.isfinite(z), z, np.inf), axis=0, return_index=True, return_counts=True)
         x, known = made._slots(z[first])
         return cls(train(made.layout, x, known, learned, counts, seed), choices, ends, learned)
 
@@ -114,7 +112,7 @@ class Vae:
         found = self._known(z)
         for rows, gaps, w, x, known in self._gappy(z):
             mean, log_sd = prior(w, x, known)
-            total = 0.0
+            total = np.zeros(gaps.shape)
             for one in np.concatenate([noise, -noise]):
                 place, _ = decode(w, mean + log_sd.exp() * one, x, known)
                 total = total + self._said(place.numpy()).mean(axis=0)
@@ -184,8 +182,8 @@ class Vae:
                 rows = todo[start : start + _CHUNK]
                 x, known = self._slots(z[rows])
                 gaps = ~known[:, self.layout.owner]
-                shape = (MEMBERS, -1, -1)
-                yield rows, gaps, w, torch.as_tensor(x).expand(shape), torch.as_tensor(known.astype(float)).expand(shape)
+                seen = [torch.as_tensor(a).expand(MEMBERS, -1, -1) for a in (x, known.astype(np.float64))]
+                yield rows, gaps, w, seen[0], seen[1]
 
     def _shares(self, place: Array) -> Array:
         """``(..., slots)`` probabilities of the second of two values and of choices; of numbers what was given."""

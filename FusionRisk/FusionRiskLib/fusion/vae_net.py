@@ -1,10 +1,10 @@
 """The networks of the conditional variational autoencoder that fills gaps, and how they are trained.
 
-A variational autoencoder with arbitrary conditioning (Ivanov, Figurnov and Vetrov 2019): what is known of a row goes into
-a *prior* over a few hidden numbers and, beside these, into the *decoder*, which gives a distribution of every column. In
-training more values are hidden at random; a *proposal* that also sees them guides the prior. Which columns are hidden
-changes at every step, so that one network answers for any pattern of gaps. As in MIWAE (Mattei and Frellsen 2019) only
-values that are known count in the loss: rows with gaps of their own are trained on as they are.
+A variational autoencoder with arbitrary conditioning (Ivanov, Figurnov and Vetrov 2019): what is known of a row goes
+into a *prior* over a few hidden numbers and, beside these, into the *decoder*, which gives a distribution of every
+column. In training more values are hidden at random; a *proposal* that also sees them guides the prior. Which columns
+are hidden changes at every step, so that one network answers for any pattern of gaps. As in MIWAE (Mattei and Frellsen
+2019) only values that are known count in the loss: rows with gaps of their own are trained on as they are.
 
 Several members, each of which stops early on another part of the rows, are trained side by side as one batch of small
 matrices.
@@ -247,11 +247,13 @@ def _bound(layout: Layout, w: Mapping[str, Any], x: Any, full: Any, shown: Any, 
 def _judge(
     layout: Layout, values: Any, there: Any, wanted: Any, weight: Any, parts: list[Array], rng: Any, generator: Any
 ) -> Any:
-    """A function of the weights: each member's mean loss on its held-out rows, on the same gaps and draws every time."""
+    """A function of the weights: each member's mean loss on its held-out rows, the same gaps and draws every time."""
     import torch
 
     smallest = min(len(part) for part in parts)
-    rows = np.stack([np.tile(part[:smallest], -(-_JUDGED // smallest))[:_JUDGED] for part in map(rng.permutation, parts)])
+    rows = np.stack(
+        [np.tile(part[:smallest], -(-_JUDGED // smallest))[:_JUDGED] for part in map(rng.permutation, parts)]
+    )
     x, full, share = values[rows], there[rows], weight[rows]
     shown = full * (torch.rand(full.shape, generator=generator) >= _HIDE_JUDGED).float()
     noise = torch.randn((_JUDGED_DRAWS, *rows.shape, LATENT), generator=generator)
