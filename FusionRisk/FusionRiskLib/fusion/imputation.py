@@ -337,9 +337,9 @@ class _Tally:
             overall[method] = self._metrics(method, judged, loss, held)
             found |= {f"all|{method}|{name}": value for name, value in overall[method].items()}
         against = overall.get(REFERENCE, {})
-        for method, own in overall.items():
-            if method != REFERENCE:
-                found |= {f"difference|{method}|{k}": v - against[k] for k, v in own.items() if k in against}
+        for other, own in overall.items():
+            if other != REFERENCE:
+                found |= {f"difference|{other}|{k}": v - against[k] for k, v in own.items() if k in against}
         return found
 
     def _metrics(self, method: Impute, columns: Array, loss: Array, held: Array) -> dict[str, float]:
