@@ -22,7 +22,7 @@ from .joint import JointModel
 from .metrics.bootstrap import Estimate, bootstrap
 from .models import LateModel, Model
 from .preprocess import Impute, Preprocessor
-from .vae import MIN_ROWS
+from .vae import MIN_DIFFERENT, MIN_ROWS
 
 SCHEMA = "cardioprecision/imputation/1"
 METHODS: tuple[Impute, ...] = get_args(Impute)
@@ -30,6 +30,7 @@ METHODS: tuple[Impute, ...] = get_args(Impute)
 REFERENCE: Impute = "chained"
 LEVEL = 0.9
 _DRAWS = 100
+_NEEDED = f"it needs {MIN_ROWS}, {MIN_DIFFERENT} of them different"
 AT_RANDOM = (
     "Known values were hidden completely at random. Real gaps are not random; how well those are filled nobody can see."
 )
@@ -263,8 +264,8 @@ def compare_imputation(
             tally.add(method, fold.test, hidden[fold.test] & changes, found)
     if fell_back:
         warnings.append(
-            f"In {fell_back} of {len(made)} folds there are fewer than {MIN_ROWS} training rows; chained regressions "
-            "stood in for the autoencoder."
+            f"In {fell_back} of {len(made)} folds there were too few training rows for the autoencoder ({_NEEDED}); "
+            "chained regressions stood in for it."
         )
     estimates = bootstrap(tally.statistics, cohort.patient, resamples, seed, progress=part(progress, 0.9, 1.0))
     progress(1.0, "done")
@@ -377,7 +378,7 @@ def fallbacks(model: Model) -> list[str]:
         return []
     where = [name for name, p in preprocessors_of(model).items() if p.imputed_by != "vae"]
     return [
-        f"Fewer than {MIN_ROWS} training patients have {name or 'the columns'}: chained regressions fill the gaps "
-        "there, not the autoencoder."
+        f"Too few training patients have {name or 'the columns'} for the autoencoder ({_NEEDED}); chained regressions "
+        "fill the gaps there."
         for name in where
     ]

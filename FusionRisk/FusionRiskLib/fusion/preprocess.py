@@ -11,7 +11,7 @@ import numpy as np
 
 from .cohort import Array, Column
 from .leakage import fingerprint
-from .vae import MIN_ROWS, Vae
+from .vae import Vae
 
 Impute = Literal["median", "chained", "vae"]
 #: Rounds of the chained equations, and the penalty of their regressions in units of one row.
@@ -80,7 +80,7 @@ class Preprocessor:
         impute : {"median", "chained", "vae"}
             ``chained``: each number is regressed on all others (ridge), gaps filled in turn until it settles: the
             conditional mean of multiple imputation by chained equations (van Buuren 2018), as a single imputation.
-            ``vae``: the conditional mean of a conditional variational autoencoder; ``chained`` below `vae.MIN_ROWS`
+            ``vae``: the conditional mean of a conditional variational autoencoder; ``chained`` where it finds too few
             rows, which `imputed_by` tells.
         draw : int or None
             Seed: gaps are drawn, not filled with their mean. Of ``median`` there are no draws.
@@ -100,7 +100,7 @@ class Preprocessor:
         for j in np.flatnonzero(~known.all(axis=0)):
             patterns.setdefault(known[:, j].tobytes(), int(j))
         coefficients, residual = np.zeros((len(columns), len(columns) + 1)), np.zeros(len(columns))
-        vae = Vae.fit(z, columns) if impute == "vae" and len(values) >= MIN_ROWS else None
+        vae = Vae.fit(z, columns) if impute == "vae" else None
         if impute != "median" and vae is None:
             coefficients, residual = _chain(z, known, fill, numeric)
         typical = center.copy()

@@ -12,8 +12,8 @@ from .cohort import Array, Column
 from .joint_net import one_thread
 from .vae_net import LATENT, MEMBERS, Layout, decode, prior, train
 
-#: Training rows below which there is nothing to learn and to hold out.
-MIN_ROWS = 40
+#: Training rows, and different ones among them, below which there is too little to learn and to hold out.
+MIN_ROWS, MIN_DIFFERENT = 40, 20
 #: Standardised numbers are cut here: a typing error must not shout all else down.
 _LIMIT = 6.0
 #: Draws of the hidden numbers per member in a mean, and rows that are done at once, which bounds the memory.
@@ -42,8 +42,8 @@ class Vae:
     learned: Array
 
     @classmethod
-    def fit(cls, z: Array, columns: Sequence[Column], seed: int = 0) -> Vae:
-        """Fit on standardised training rows.
+    def fit(cls, z: Array, columns: Sequence[Column], seed: int = 0) -> Vae | None:
+        """Fit on standardised training rows; None where these are too few.
 
         Parameters
         ----------
@@ -61,9 +61,11 @@ class Vae:
             learned[j] = len(distinct) > (0 if choices[j] else 1)
             if not choices[j] and len(distinct) == 2:
                 ends[j] = distinct
-        made = cls({}, choices, ends, learned)
         # each row once, in an order of its values: equal rows of a bootstrap sample are not held out from themselves
         _, first, counts = np.unique(np.where(np.isfinite(z), z, np.inf), axis=0, return_index=True, return_counts=True)
+        if len(z) < MIN_ROWS or len(first) < MIN_DIFFERENT:
+            return None
+        made = cls({}, choices, ends, learned)
         x, known = made._slots(z[first])
         return cls(train(made.layout, x, known, learned, counts, seed), choices, ends, learned)
 
@@ -108,12 +110,14 @@ class Vae:
             was. NaN where a gap is in a column that was not learned. The same draws serve every row, so that what is
             said of a row does not depend on the others.
         """
-        noise = np.random.default_rng(0).standard_normal((_DRAWS // 2, MEMBERS, 1, LATENT))
+        import torch
+
+        noise = torch.as_tensor(np.random.default_rng(0).standard_normal((_DRAWS // 2, MEMBERS, 1, LATENT)))
         found = self._known(z)
         for rows, gaps, w, x, known in self._gappy(z):
             mean, log_sd = prior(w, x, known)
             total = np.zeros(gaps.shape)
-            for one in np.concatenate([noise, -noise]):
+            for one in torch.cat([noise, -noise]):
                 place, _ = decode(w, mean + log_sd.exp() * one, x, known)
                 total = total + self._said(place.numpy()).mean(axis=0)
             found[rows] = np.where(gaps, self._unlearned(total / _DRAWS), found[rows])
@@ -130,6 +134,8 @@ class Vae:
         alike : bool
             The same random numbers for every row, so that a row's draw does not depend on the others.
         """
+        import torch
+
         found, layout = self._known(z), self.layout
         shared = _noise(rng, 1, layout) if alike else None
         for rows, gaps, w, x, known in self._gappy(z):
@@ -137,7 +143,7 @@ class Vae:
             member, hidden, normal, uniform = shared if shared is not None else _noise(rng, n, layout)
             member = np.broadcast_to(member, n)
             mean, log_sd = prior(w, x, known)
-            place, spread = decode(w, mean + log_sd.exp() * hidden, x, known)
+            place, spread = decode(w, mean + log_sd.exp() * torch.as_tensor(hidden), x, known)
             own = place.numpy()[member, np.arange(n)]
             sd = np.exp(spread.numpy()[member, np.arange(n)])
             drawn = own + sd * normal
