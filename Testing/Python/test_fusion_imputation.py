@@ -114,6 +114,18 @@ def test_the_autoencoder_comes_near_to_what_is_straight(of_straight):
     assert own < 0.7 * median
 
 
+def test_gaps_in_training_do_not_mislead_the_chained_regressions():
+    """Columns that say nothing of each other: a filled-in mean taken for a measurement would make coefficients grow."""
+    found = []
+    for seed in range(4):
+        truth = np.random.default_rng(seed).normal(size=(1200, 11))
+        new = hide(truth[200:], 0.3, seed)
+        for train in (hide(truth[:200], 0.3, seed), truth[:200]):
+            found.append(np.mean(errors(Preprocessor.fit(train, columns(a=11), "chained"), truth[200:], new)))
+    gappy, complete = np.mean(np.reshape(found, (4, 2)), axis=0)
+    assert gappy < 1.05 * complete
+
+
 def test_words_and_yes_or_no(of_mixed):
     truth = mixed(600, 2)
     assert of_mixed.features[:6] == ("a", "yes", "word=x", "word=y", "word=z", "b")

@@ -79,7 +79,9 @@ class Preprocessor:
         columns : sequence of Column
         impute : {"median", "chained", "vae"}
             ``chained``: each number is regressed on all others (ridge), gaps filled in turn until it settles: the
-            conditional mean of multiple imputation by chained equations (van Buuren 2018), as a single imputation.
+            conditional mean of multiple imputation by chained equations (van Buuren 2018), as a single imputation. What
+            a filled-in mean lacks in spread is added where it explains others, as in the EM algorithm (Dempster, Laird
+            and Rubin 1977).
             ``vae``: the conditional mean of a conditional variational autoencoder; ``chained`` where it finds too few
             rows, which `imputed_by` tells.
         draw : int or None
@@ -264,7 +266,9 @@ def _chain(z: Array, known: Array, fill: Array, numeric: Array) -> tuple[Array, 
             others[:, j] = 0.0
             mean, target = others.mean(axis=0), x[rows, j]
             centered = others - mean
-            gram = centered.T @ centered + _PENALTY * np.eye(p)
+            # a filled-in mean lacks the spread of what it stands for; without it the coefficients grow too large
+            lacking = (~known[rows]).sum(axis=0) * residual**2
+            gram = centered.T @ centered + np.diag(_PENALTY + lacking)
             beta = np.linalg.solve(gram, centered.T @ (target - target.mean()))
             beta[j] = 0.0
             coefficients[j] = np.r_[beta, target.mean() - mean @ beta]
