@@ -12,6 +12,7 @@ import typer
 from ..errors import InputError, NothingAssessable
 from .console import show_table, show_warnings, shown_progress
 from .embeddings import embed
+from .imputation import imputation
 from .streams import own_streams
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Learner = Annotated[
         "Default: logistic or cox."
     ),
 ]
-Impute = Annotated[str, typer.Option(help="How gaps are filled: median, or chained regressions.")]
+Impute = Annotated[str, typer.Option(help="How gaps are filled: median, chained regressions, or vae.")]
 Visits = Annotated[
     str | None,
     typer.Option(help="Of repeated visits: baseline, change (last minus first), or sequence (the last few)."),
@@ -278,3 +279,6 @@ def compare(
         out.flush()
     if not rows:
         raise typer.Exit(NothingAssessable.exit_code)
+
+
+app.command()(imputation)

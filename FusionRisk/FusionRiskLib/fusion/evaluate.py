@@ -14,6 +14,7 @@ from CardioPrecisionLib.record import json_able
 from .cohort import Array, Cohort, Outcome, check_trainable
 from .conformal import SurvivalBound, cross_sets, time_grid
 from .folds import Fold, inner_folds, outer_folds
+from .imputation import fallbacks
 from .kept import Kept
 from .leakage import check_all, check_fitted
 from .metrics.bootstrap import Estimate, bootstrap
@@ -203,10 +204,11 @@ def evaluate(
                 done = {"found": tables[name].of(predict(model, cohort.take(fold.test)))}
                 if covered is not None and name == first:
                     done |= covered.of(fold, config, model.setting, seed, stage)
-                done["setting"] = model.setting
+                done |= {"setting": model.setting, "notes": np.array(fallbacks(model), dtype=np.str_)}
                 if kept is not None:
                     kept.put(i, name, done)
             tables[name].add(fold, done)
+            warnings += [note for note in done.get("notes", np.zeros(0)).tolist() if note not in warnings]
             if covered is not None and name == first:
                 covered.add(fold, done)
     ending = part(progress, 0.9, 1.0)

@@ -129,8 +129,8 @@ def fit_graph(
 
 
 def _fit(cohort: Cohort, config: ModelConfig, learner: str, setting: Mapping[str, float], seed: int) -> GraphModel:
-    preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute)
-    x = preprocessor.transform(cohort.values)
+    preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute, config.draw)
+    x = preprocessor.prepare(cohort.values)
     modality = np.array([cohort.modalities.index(c.modality) for c in cohort.columns])[preprocessor.owners]
     balance = 1 / np.sqrt(np.bincount(modality)[modality])
     graph = Graph(x, _fate(cohort.target), balance, int(setting["neighbours"]))

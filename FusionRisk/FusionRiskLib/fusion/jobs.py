@@ -26,6 +26,7 @@ from .cohort import Cohort, align, check_trainable
 from .cohort_table import read_cohort
 from .evaluate import Evaluation, evaluate
 from .folds import outer_folds
+from .imputation import fallbacks
 from .kept import Kept, KeptModels, key_of
 from .leakage import check_all
 from .models import ModelConfig, fit_model
@@ -125,6 +126,7 @@ def train(
     model = kept("model", own, lambda: fit_model(own, config, seed, part(progress, 0.05, 0.4)))
     conformal = calibrate(own, config, model.setting, _LEVEL, seed=seed, progress=part(progress, 0.4, 0.6))
     refitted = bootstrap_members(own, config, model.setting, members, seed, part(progress, 0.6, 0.95), kept)
+    warnings += fallbacks(model)
     progress(0.95, "Writing")
     save_model(output, model, own, members=refitted, conformal=conformal, table=json_able(asdict(read_schema(schema))))
     kept.clear()

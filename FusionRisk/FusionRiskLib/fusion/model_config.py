@@ -29,11 +29,13 @@ class ModelConfig:
     learner : {"logistic", "cox", "boosting", "discrete_time", "recurrent"}
         Of early fusion and of the modalities of late fusion. Late fusion stacks with logistic or Cox regression, the
         graph model reads out with one of these, and the joint model is a network: they take no other learner.
-    impute : {"median", "chained"}
+    impute : {"median", "chained", "vae"}
     modalities : tuple of str
         Empty for all.
     inner_folds : int
         Of the choice of settings; the joint model chooses on the rows that its members did not draw.
+    draw : int or None
+        Seed: gaps are drawn rather than filled with their mean, as in one of several imputations.
     """
 
     kind: ModelKind = "early"
@@ -41,6 +43,7 @@ class ModelConfig:
     impute: Impute = "median"
     modalities: tuple[str, ...] = ()
     inner_folds: int = 4
+    draw: int | None = None
 
     def __post_init__(self) -> None:
         known = self.kind in get_args(ModelKind) and self.learner in GRIDS and self.impute in get_args(Impute)

@@ -113,11 +113,12 @@ class LateModel:
         return self.stacker.predict(np.hstack(blocks))
 
 
-def _prepared(preprocessor: Preprocessor, values: Array, learner: str) -> tuple[Array, Width | None]:
+def _prepared(
+    preprocessor: Preprocessor, values: Array, learner: str, training: bool = False
+) -> tuple[Array, Width | None]:
     """``(rows, features)`` for a learner; for one that reads visits in their order also how wide these are."""
-    if learner == "recurrent":
-        return visit_features(preprocessor, values)
-    return preprocessor.transform(values), None
+    x = preprocessor.prepare(values) if training else preprocessor.transform(values)
+    return visit_features(preprocessor, values, x) if learner == "recurrent" else (x, None)
 
 
 Model = EarlyModel | LateModel | JointModel | GraphModel
@@ -179,8 +180,8 @@ def _fit_early(
     kept: list[list[tuple[Array, Prediction]]] = [[] for _ in grid]
     folds = list(inner_folds(cohort, np.arange(len(cohort)), config.inner_folds, seed)) if inside else []
     for done, fold in enumerate(folds):
-        preprocessor = Preprocessor.fit(cohort.values[fold.train], cohort.columns, config.impute)
-        x, width = _prepared(preprocessor, cohort.values[fold.train], config.learner)
+        preprocessor = Preprocessor.fit(cohort.values[fold.train], cohort.columns, config.impute, config.draw)
+        x, width = _prepared(preprocessor, cohort.values[fold.train], config.learner, training=True)
         x_test, _ = _prepared(preprocessor, cohort.values[fold.test], config.learner)
         train, test = outcome.take(fold.train), outcome.take(fold.test)
         for i, candidate in enumerate(grid):
@@ -189,8 +190,8 @@ def _fit_early(
             losses[i] += inner_loss(predicted, test, outcome) * len(fold.test)
             kept[i].append((fold.test, predicted))
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-    preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute)
-    x, width = _prepared(preprocessor, cohort.values, config.learner)
+    preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute, config.draw)
+    x, width = _prepared(preprocessor, cohort.values, config.learner, training=True)
     learned = fit_learner(config.learner, x, outcome, grid[best], seed, width)
     progress(1.0, "settings")
     return EarlyModel(config, Target.of(outcome), preprocessor, learned, dict(grid[best])), kept[best]

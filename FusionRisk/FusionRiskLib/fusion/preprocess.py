@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from .cohort import Array, Column
 from .leakage import fingerprint
+from .vae import Vae
 
-Impute = Literal["median", "chained"]
+Impute = Literal["median", "chained", "vae"]
 #: Rounds of the chained equations, and the penalty of their regressions in units of one row.
 _ROUNDS, _PENALTY = 10, 1.0
 _STATE = ("center", "scale", "fill", "coefficients", "gaps", "typical", "mean")
@@ -21,8 +23,9 @@ _STATE = ("center", "scale", "fill", "coefficients", "gaps", "typical", "mean")
 class Preprocessor:
     """A fitted preparation.
 
-    Numbers are standardised and filled in; a word becomes one feature per choice, all 0 where unknown. Every pattern of
-    gaps in training rows becomes a feature ``NAME is missing``, one for columns that are always missing together.
+    Numbers are standardised and filled in; a word becomes one feature per choice, all 0 where unknown (``vae``: their
+    probabilities). Every pattern of gaps in training rows becomes a feature ``NAME is missing``, one for columns that
+    are always missing together.
 
     Attributes
     ----------
@@ -42,6 +45,12 @@ class Preprocessor:
         ``(features,)`` of the prepared training rows.
     fitted_on : str
         `leakage.fingerprint` of the training values.
+    residual : numpy.ndarray
+        ``(columns,)`` standard deviation that the chained equations leave; all 0 for the others.
+    vae : Vae or None
+        Of ``vae``.
+    draw : int or None
+        Seed of draws that take the place of conditional means, for one of several imputations.
     """
 
     columns: tuple[Column, ...]
@@ -53,9 +62,14 @@ class Preprocessor:
     typical: Array
     mean: Array
     fitted_on: str
+    residual: Array = field(default_factory=lambda: np.zeros(0))
+    vae: Vae | None = None
+    draw: int | None = None
 
     @classmethod
-    def fit(cls, values: Array, columns: Sequence[Column], impute: Impute = "median") -> Preprocessor:
+    def fit(
+        cls, values: Array, columns: Sequence[Column], impute: Impute = "median", draw: int | None = None
+    ) -> Preprocessor:
         """Fit on training rows.
 
         Parameters
@@ -63,9 +77,15 @@ class Preprocessor:
         values : numpy.ndarray
             ``(rows, columns)``, NaN where unknown.
         columns : sequence of Column
-        impute : {"median", "chained"}
+        impute : {"median", "chained", "vae"}
             ``chained``: each number is regressed on all others (ridge), gaps filled in turn until it settles: the
-            conditional mean of multiple imputation by chained equations (van Buuren 2018), as a single imputation.
+            conditional mean of multiple imputation by chained equations (van Buuren 2018), as a single imputation. What
+            a filled-in mean lacks in spread is added where it explains others, as in the EM algorithm (Dempster, Laird
+            and Rubin 1977).
+            ``vae``: the conditional mean of a conditional variational autoencoder; ``chained`` where it finds too few
+            rows, which `imputed_by` tells.
+        draw : int or None
+            Seed: gaps are drawn, not filled with their mean. Of ``median`` there are no draws.
         """
         numeric = np.array([column.kind != "choice" for column in columns], dtype=bool)
         known = np.isfinite(values)
@@ -81,9 +101,10 @@ class Preprocessor:
         patterns: dict[bytes, int] = {}
         for j in np.flatnonzero(~known.all(axis=0)):
             patterns.setdefault(known[:, j].tobytes(), int(j))
-        coefficients = np.zeros((len(columns), len(columns) + 1))
-        if impute == "chained":
-            coefficients = _chain(z, known, fill, numeric)
+        coefficients, residual = np.zeros((len(columns), len(columns) + 1)), np.zeros(len(columns))
+        vae = Vae.fit(z, columns) if impute == "vae" else None
+        if impute != "median" and vae is None:
+            coefficients, residual = _chain(z, known, fill, numeric)
         typical = center.copy()
         for j in np.flatnonzero(~numeric):
             words = values[known[:, j], j].astype(np.int64)
@@ -91,8 +112,16 @@ class Preprocessor:
         made = cls(
             tuple(columns), center, scale, fill, coefficients,
             np.array(list(patterns.values()), dtype=np.int64), typical, np.zeros(0), fingerprint(values),
+            residual, vae, draw if impute != "median" else None,
         )  # fmt: skip
-        return replace(made, mean=made.transform(values).mean(axis=0))
+        return replace(made, mean=made.prepare(values).mean(axis=0))
+
+    @property
+    def imputed_by(self) -> Impute:
+        """What fills the gaps, which is not what was asked for where there were too few rows."""
+        if self.vae is not None:
+            return "vae"
+        return "chained" if self.coefficients.any() or self.residual.any() else "median"
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -109,17 +138,52 @@ class Preprocessor:
         return np.r_[np.repeat(np.arange(len(self.columns)), width), self.gaps].astype(np.int64)
 
     def transform(self, values: Array) -> Array:
-        """``(rows, features)`` without gaps."""
+        """``(rows, features)`` without gaps; what is said of a row does not depend on the others."""
+        rng = self._rng(0)
+        return np.hstack([self.slots(values, rng, alike=True), self._shown(values)])
+
+    def prepare(self, values: Array) -> Array:
+        """Training rows as `transform`, but where gaps are drawn, every row has draws of its own."""
+        rng = self._rng(1)
+        return np.hstack([self.slots(values, rng), self._shown(values)])
+
+    def slots(self, values: Array, rng: np.random.Generator | None = None, alike: bool = False) -> Array:
+        """The features of the columns without those that say what is missing.
+
+        Parameters
+        ----------
+        values : numpy.ndarray
+            ``(rows, columns)``.
+        rng : numpy.random.Generator, optional
+            Gaps are drawn from it, not filled with their conditional mean.
+        alike : bool
+            The same random numbers for every row.
+        """
         known = np.isfinite(values)
-        z = self._filled((values - self.center) / self.scale, known)
+        z = (values - self.center) / self.scale
+        if self.vae is not None:
+            found = self.vae.expected(z) if rng is None else self.vae.draw(z, rng, alike)
+            # of a column of which training says nothing: as the median does it
+            spare = np.where([c.kind == "choice" for c in self.columns], 0.0, self.fill)[self.owners[: found.shape[1]]]
+            return np.asarray(np.where(np.isfinite(found), found, spare))
+        z = self._filled(z, known, rng, alike)
         parts: list[Array] = []
         for j, column in enumerate(self.columns):
             if column.kind == "choice":
                 parts.append(values[:, [j]] == np.arange(len(column.choices)))
             else:
                 parts.append(z[:, [j]])
-        parts.append(~known[:, self.gaps])
         return np.hstack([part.astype(np.float64) for part in parts])
+
+    def _shown(self, values: Array) -> Array:
+        return (~np.isfinite(values[:, self.gaps])).astype(np.float64)
+
+    def _rng(self, stream: int) -> np.random.Generator | None:
+        if self.draw is None:
+            return None
+        # other numbers for other columns: the parts of a model must not draw alike
+        names = zlib.crc32("|".join(column.name for column in self.columns).encode())
+        return np.random.default_rng((self.draw, names, stream))
 
     def unforeseen(self, values: Array) -> Array:
         """``(rows,)`` number of columns that are missing here and were in no training row: filled in, not shown."""
@@ -127,34 +191,71 @@ class Preprocessor:
         shown[self.gaps] = True
         return (~np.isfinite(values) & ~shown).sum(axis=1)
 
-    def _filled(self, z: Array, known: Array) -> Array:
+    def _filled(self, z: Array, known: Array, rng: np.random.Generator | None, alike: bool) -> Array:
         numeric = np.array([column.kind != "choice" for column in self.columns], dtype=bool)
         z = np.where(known & numeric, z, self.fill)
         z[:, ~numeric] = 0.0
-        if not self.coefficients.any():
+        if self.imputed_by == "median":
             return z
         gaps = ~known & numeric
-        for _ in range(_ROUNDS):
-            for j in np.flatnonzero(gaps.any(axis=0)):
+        # draws begin at the means, so that few rounds are enough
+        for round_ in range(_ROUNDS if rng is None else 2 * _ROUNDS):
+            noise = (
+                None if rng is None or round_ < _ROUNDS else rng.standard_normal((1 if alike else len(z), z.shape[1]))
+            )
+            for j in np.flatnonzero(gaps.any(axis=0)).tolist():
                 rows = gaps[:, j]
-                z[rows, j] = z[rows] @ self.coefficients[j, :-1] + self.coefficients[j, -1]
+                said = z[rows] @ self.coefficients[j, :-1] + self.coefficients[j, -1]
+                if noise is not None:
+                    said = self._drawn(j, said, noise[0, j] if alike else noise[rows, j])
+                z[rows, j] = said
         return z
+
+    def _drawn(self, j: int, said: Array, noise: Any) -> Array:
+        """Draws around what the equation of a number says; yes or no by its probability."""
+        if self.columns[j].kind != "yes_no":
+            return np.asarray(said + self.residual[j] * noise)
+        from scipy.special import ndtr
+
+        no, yes = (np.array([0.0, 1.0]) - self.center[j]) / self.scale[j]
+        return np.where(ndtr(noise) < (said - no) / (yes - no), yes, no)
 
     def state(self) -> dict[str, Array]:
         """Everything but columns and fingerprint, as arrays."""
-        return {name: getattr(self, name) for name in _STATE}
+        found = {name: getattr(self, name) for name in (*_STATE, "residual")}
+        found |= {} if self.draw is None else {"draw": np.array([self.draw], dtype=np.int64)}
+        return found | ({f"vae.{name}": a for name, a in self.vae.state().items()} if self.vae is not None else {})
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], columns: Sequence[Column], fitted_on: str) -> Preprocessor:
-        return cls(columns=tuple(columns), fitted_on=fitted_on, **{name: state[name] for name in _STATE})
+        """What `state` gave; that of an earlier version has no residual.
+
+        Raises
+        ------
+        ValueError
+            The arrays do not fit the columns.
+        """
+        n = len(columns)
+        residual = state.get("residual", np.zeros(n))
+        if state["coefficients"].shape != (n, n + 1) or residual.shape != (n,):
+            raise ValueError("the equations do not fit the columns")
+        own = {name.removeprefix("vae."): array for name, array in state.items() if name.startswith("vae.")}
+        return cls(
+            columns=tuple(columns),
+            fitted_on=fitted_on,
+            residual=residual,
+            vae=Vae.of_state(own, columns) if own else None,
+            draw=int(state["draw"][0]) if "draw" in state else None,
+            **{name: state[name] for name in _STATE},
+        )
 
 
-def _chain(z: Array, known: Array, fill: Array, numeric: Array) -> Array:
-    """Coefficients of every number on all others, from rounds of filling in."""
+def _chain(z: Array, known: Array, fill: Array, numeric: Array) -> tuple[Array, Array]:
+    """Coefficients of every number on all others, from rounds of filling in, and what each leaves (SD)."""
     p = z.shape[1]
     x = np.where(known & numeric, z, fill)
     x[:, ~numeric] = 0.0
-    coefficients = np.zeros((p, p + 1))
+    coefficients, residual = np.zeros((p, p + 1)), np.zeros(p)
     incomplete = np.flatnonzero(~known.all(axis=0) & known.any(axis=0) & numeric)
     # a column that is complete in training may be missing later: its equation is fitted once, at the end
     complete = np.flatnonzero(known.all(axis=0) & numeric)
@@ -165,10 +266,15 @@ def _chain(z: Array, known: Array, fill: Array, numeric: Array) -> Array:
             others[:, j] = 0.0
             mean, target = others.mean(axis=0), x[rows, j]
             centered = others - mean
-            gram = centered.T @ centered + _PENALTY * np.eye(p)
+            # a filled-in mean lacks the spread of what it stands for; without it the coefficients grow too large
+            lacking = (~known[rows]).sum(axis=0) * residual**2
+            gram = centered.T @ centered + np.diag(_PENALTY + lacking)
             beta = np.linalg.solve(gram, centered.T @ (target - target.mean()))
             beta[j] = 0.0
             coefficients[j] = np.r_[beta, target.mean() - mean @ beta]
+            left = target - target.mean() - centered @ beta
+            used = 1 + np.trace(np.linalg.solve(gram, centered.T @ centered))  # degrees of freedom of a ridge
+            residual[j] = np.sqrt((left**2).sum() / max(len(target) - used, 1.0))
             gaps = ~rows
             x[gaps, j] = x[gaps] @ beta + coefficients[j, -1]
-    return coefficients
+    return coefficients, residual

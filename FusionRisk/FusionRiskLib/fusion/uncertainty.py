@@ -1,12 +1,15 @@
 """Model uncertainty of a predicted probability: what models say that were fitted to other draws of the patients.
 
-It shows how much the answer hangs on who happened to be in the training cohort. It promises no coverage: a model of the
-wrong form can be sure and wrong.
+It shows how much the answer hangs on who happened to be in the training cohort and, where gaps can be drawn
+(``chained``, ``vae``), on what stands in their place: each model is fitted to one imputation of its own bootstrap
+sample (Schomaker and Heumann 2018, "Bootstrap inference when using multiple imputation") and draws the gaps of a new
+patient, too. It promises no coverage: a model of the wrong form can be sure and wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -59,7 +62,8 @@ def bootstrap_members(
     fitted = []
     for m, count in enumerate(counts):
         drawn = cohort.take(np.repeat(np.arange(len(cohort)), count))
-        fit = partial(fit_model, drawn, config, seed, silent, setting)
+        own = config if config.impute == "median" else replace(config, draw=seed * members + m)
+        fit = partial(fit_model, drawn, own, seed, silent, setting)
         fitted.append(keep(f"member-{m}", drawn, fit) if keep is not None else fit())
         progress((m + 1) / members, "model uncertainty")
     return tuple(fitted)

@@ -135,7 +135,7 @@ def _last_known(values: Array, patient: Array, n: int) -> Array:
 
 
 # -- for a net that reads visits in their order -----------------------------------------------------------------------
-def visit_features(preprocessor: Preprocessor, values: Array) -> tuple[Array, Width]:
+def visit_features(preprocessor: Preprocessor, values: Array, x: Array | None = None) -> tuple[Array, Width]:
     """What a net reads: what is known now, then the visits from the earliest to the last.
 
     Parameters
@@ -143,6 +143,8 @@ def visit_features(preprocessor: Preprocessor, values: Array) -> tuple[Array, Wi
     preprocessor : Preprocessor
     values : numpy.ndarray
         ``(rows, columns)`` of its columns, NaN where unknown.
+    x : numpy.ndarray, optional
+        ``(rows, features)`` that it has made of them already.
 
     Returns
     -------
@@ -151,7 +153,9 @@ def visit_features(preprocessor: Preprocessor, values: Array) -> tuple[Array, Wi
         long before the last it was, and 1 where there was such a visit.
     width : Width
     """
-    x = np.clip(preprocessor.transform(values), -8, 8)  # a typing error must not shout all else down
+    x = np.clip(
+        preprocessor.transform(values) if x is None else x, -8, 8
+    )  # a typing error must not shout all else down
     columns, owners = preprocessor.columns, preprocessor.owners
     place = {columns[j].name: i for i, j in reversed(list(enumerate(owners))) if columns[j].kind != "choice"}
     shown = x.shape[1] - len(preprocessor.gaps)
