@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError, NothingAssessable
+from . import waveforms
 from .console import show_table, show_warnings, shown_progress
 from .streams import own_streams
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Fusion models: clinical data joined with the measurements of the other modules.", rich_markup_mode=None
 )
+waveforms.register(app)
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV: a row per patient, or per visit.")]
 Schema = Annotated[Path, typer.Option("--schema", "-s", metavar="FILE", help="YAML or JSON: what its columns are.")]

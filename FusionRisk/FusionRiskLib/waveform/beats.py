@@ -74,15 +74,24 @@ def find_beats(x: Array, missing: Array, rate: float) -> Beats:
 
 def agreement(one: Array, other: Array, seconds: float) -> float:
     """Share of beats that two detectors both found, of all that at least one found; times in s."""
+
     def inner(times: Array) -> Array:
         return times[(times > _EDGE_S) & (times < seconds - _EDGE_S)]
 
     a, b = inner(one), inner(other)
     if not len(a) or not len(b):
         return 0.0
-    matched = sum(bool((np.abs(other - t) <= _SAME_S).any()) for t in a)
-    lonely = sum(not (np.abs(one - t) <= _SAME_S).any() for t in b)
+    matched, lonely = int(_near(a, other).sum()), int((~_near(b, one)).sum())
     return matched / (len(a) + lonely)
+
+
+def _near(times: Array, others: Array) -> Array:
+    """``(times,)`` bool: one of the others is within `_SAME_S`."""
+    others = np.sort(others)
+    right = np.searchsorted(others, times)
+    after = others[np.minimum(right, len(others) - 1)]
+    before = others[np.maximum(right - 1, 0)]
+    return np.asarray(np.minimum(np.abs(after - times), np.abs(before - times)) <= _SAME_S)
 
 
 def _refined(x: Array, at: Array, rate: float) -> Array:
@@ -154,10 +163,7 @@ def _usual(rr: Array, whole: Array) -> Array:
         return np.full(len(rr), np.inf)
     padded = np.concatenate([np.full(_AROUND, np.nan), values, np.full(_AROUND, np.nan)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1)
-    with np.errstate(all="ignore"):
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            usual = np.nanmedian(windows, axis=1)
-    return np.where(np.isfinite(usual), usual, np.nanmedian(values))
+    known = np.isfinite(windows).any(axis=1)
+    usual = np.full(len(rr), np.nanmedian(values))
+    usual[known] = np.nanmedian(windows[known], axis=1)
+    return usual

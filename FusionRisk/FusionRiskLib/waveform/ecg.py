@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .beats import Beats, Intervals, find_beats, intervals_of
-from .median_beat import RATE, MedianBeat, median_beat, usable_beats, windows_at
+from .median_beat import BEFORE, RATE, MedianBeat, median_beat, usable_beats, windows_at
 from .quality import MIN_SECONDS, Flag, Quality, judge_samples, look_at_samples, powers, whole
 from .recording import LEADS, Array, Recording
 from .signal import band, filled, resampled, resampled_mask
@@ -50,13 +50,16 @@ class Found:
     quality : Quality
     features : dict
         Name -> number; what cannot be told is not in it. Empty for an unusable recording.
-    channels : dict
-        Title -> verdict on the channel.
+    channels : tuple of Quality
+        Verdicts on the channels, as in the recording.
+    best : int or None
+        The channel in which beats are clearest.
     """
 
     quality: Quality
     features: dict[str, float] = field(default_factory=dict)
-    channels: dict[str, Quality] = field(default_factory=dict)
+    channels: tuple[Quality, ...] = ()
+    best: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +90,8 @@ def analyse_ecg(recording: Recording) -> Found:
     if recording.rate < MIN_RATE:
         return Found(Quality(Flag.UNUSABLE, [f"sampled at less than {MIN_RATE:g} Hz"]))
     channels = [_prepare(recording, i) for i in range(recording.samples.shape[1])]
-    verdicts = {c.title: c.quality for c in channels}
-    quality = whole(verdicts, "no channel can be used")
+    verdicts = tuple(c.quality for c in channels)
+    quality = whole({c.title: c.quality for c in channels}, "no channel can be used")
     if quality.flag is Flag.UNUSABLE:
         return Found(quality, {}, verdicts)
     usable = [c for c in channels if c.quality.flag is not Flag.UNUSABLE]
@@ -97,7 +100,7 @@ def analyse_ecg(recording: Recording) -> Found:
     intervals = intervals_of(first.beats.seconds, first.missing, _DETECT)
     features = _rhythm(intervals)
     features |= _shapes(usable, first, intervals)
-    return Found(quality, features, verdicts)
+    return Found(quality, features, verdicts, channels.index(first))
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------
@@ -149,7 +152,7 @@ def _alike(shape: Array, seconds: Array, missing: Array) -> float:
     seconds = seconds[usable_beats(seconds, missing, _DETECT)]
     if len(seconds) < 3:
         return 0.0
-    start = round((0.34 - 0.1) * RATE)
+    start = round((BEFORE - 0.1) * RATE)
     cut = windows_at(shape[:, None], seconds)[:, start : start + round(0.4 * RATE), 0]
     cut = cut - cut.mean(axis=1, keepdims=True)
     middle = np.median(cut, axis=0)
@@ -209,7 +212,7 @@ def _normal_beats(first: _Channel, found: Intervals) -> Array:
 def _amplitudes(beat: MedianBeat, group: list[_Channel]) -> dict[str, float]:
     if beat.onset is None or beat.offset is None:
         return {}
-    t = np.arange(len(beat.x)) / RATE - 0.34
+    t = np.arange(len(beat.x)) / RATE - BEFORE
     inside = (t >= beat.onset - 0.004) & (t <= beat.offset + 0.004)
     features = {}
     for k, channel in enumerate(group):

@@ -39,10 +39,9 @@ FEATURES: Mapping[str, str] = {
     "diastole_ms": "middle of S2 to middle of the next S1, median",
     "s1_s2_db": "energy of S1 over that of S2, median",
     **{
-        f"{phase}_{name}_db": f"power in {phase.removesuffix('ic')}e, {name.replace('_', ' to ', 1).replace('_hz', ' Hz')}, "
-        "over that of S1 and S2"
+        f"{phase}_{name}_db": f"power in {phase[:-2]}e, {low:g} to {high:g} Hz, over that of S1 and S2"
         for phase in ("systolic", "diastolic")
-        for name in _BANDS
+        for name, (low, high) in _BANDS.items()
     },
 }
 
@@ -66,17 +65,19 @@ def analyse_pcg(recording: Recording) -> Found:
     if recording.rate < MIN_RATE:
         return Found(Quality(Flag.UNUSABLE, [f"sampled at less than {MIN_RATE:g} Hz"]))
     channels = [_prepare(recording, i) for i in range(recording.samples.shape[1])]
-    verdicts = {c.title: c.quality for c in channels}
-    quality = whole(verdicts, "no channel can be used")
+    verdicts = tuple(c.quality for c in channels)
+    quality = whole({c.title: c.quality for c in channels}, "no channel can be used")
     if quality.flag is Flag.UNUSABLE:
         return Found(quality, {}, verdicts)
-    best = max((c for c in channels if c.quality.flag is not Flag.UNUSABLE), key=lambda c: (-c.quality.flag, c.periodic))
+    best = max(
+        (c for c in channels if c.quality.flag is not Flag.UNUSABLE), key=lambda c: (-c.quality.flag, c.periodic)
+    )
     features = {"heart_rate": 60.0 / best.cycle}
     sounds = _segment(best)
     if sounds is None:
         quality.reasons.append("first and second sound cannot be told apart")
-        return Found(quality, features, verdicts)
-    return Found(quality, _numbers(best, *sounds, recording.rate), verdicts)
+        return Found(quality, features, verdicts, channels.index(best))
+    return Found(quality, _numbers(best, *sounds, recording.rate), verdicts, channels.index(best))
 
 
 def _prepare(recording: Recording, i: int) -> _Channel:

@@ -58,7 +58,9 @@ def read_wfdb(path: Path, place: str) -> Recording:
         except InputError:
             raise
         except OSError as error:
-            raise RecordingError(place, f"the signal file cannot be read ({error.strerror or 'not complete'})") from None
+            raise RecordingError(
+                place, f"the signal file cannot be read ({error.strerror or 'not complete'})"
+            ) from None
         except Exception as error:  # whatever a malformed file makes of the reader
             raise RecordingError(place, f"the WFDB record is malformed ({type(error).__name__})") from None
     names = [str(name or "") for name in record.sig_name]
