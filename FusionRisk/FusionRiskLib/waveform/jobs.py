@@ -105,7 +105,7 @@ def make_table(
     Returns
     -------
     WaveformOutcome
-        ``details["usable"]`` is 0 where no recording could be used; the table, with the reasons, is written nonetheless.
+        ``details["usable"]`` is 0 where no recording could be used; the table, with the reasons, is written.
 
     Raises
     ------
