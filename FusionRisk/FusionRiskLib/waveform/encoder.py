@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from CardioPrecisionLib.analysis import Progress
@@ -23,7 +22,7 @@ from .windows import Layout, Prepared
 
 #: Recordings that a training needs.
 MIN_RECORDINGS = 20
-_BATCH = 48
+_BATCH = 24
 _TEMPERATURE = 0.2
 _RATE, _DECAY = 2e-3, 1e-4
 #: Of a recording, seconds that training keeps in memory.
@@ -121,7 +120,7 @@ def train(
             for k, batch in enumerate(batches):
                 progress((epoch + k / len(batches)) / epochs, f"Epoch {epoch + 1} of {epochs}")
                 one, other = (_views(recordings, batch, layout, rng) for _ in range(2))
-                z: list[Any] = [compared(w, encode(w, torch.as_tensor(x), stride_of(layout))) for x in (one, other)]
+                z = [compared(w, encode(w, torch.as_tensor(x), stride_of(layout))) for x in (one, other)]
                 loss = contrast(z[0], z[1], _TEMPERATURE)
                 optimizer.zero_grad()
                 loss.backward()
@@ -175,7 +174,7 @@ def found_again(encoder: Encoder, recordings: Sequence[Prepared]) -> float | Non
             halves.append([encoder.embed(h) for h in two])
     if len(halves) < 2:
         return None
-    z = np.array(halves)
+    z: Array = np.array(halves)
     z = (z - z.mean(axis=(0, 1))) / np.maximum(z.std(axis=(0, 1)), 1e-9)
     distance = ((z[:, None, 0] - z[None, :, 1]) ** 2).sum(axis=2)
     return float((distance.argmin(axis=1) == np.arange(len(z))).mean())
