@@ -64,22 +64,22 @@ def encoder(folder):
 
 
 # -- the whole way -----------------------------------------------------------------------------------------------------
-def test_from_recordings_to_a_model_that_needs_them(folder, encoder, tmp_path, capsys):
-    capsys.readouterr()
-    table = tmp_path / "joined.csv"
-    code = run("waveforms", folder / "list.csv", "-o", table, "--encoder", encoder, "--join", folder / "cohort.csv")
-    assert code == 0
-    said = capsys.readouterr().out
-    start = said.index("modalities:")
-    schema = said[start : said.index("Done in")]
-    assert "54 of 60 recordings were in the encoder's training" in " ".join(said.split())
-    (tmp_path / "schema.yaml").write_text(
-        "schema: cardioprecision/cohort/1\nid: patient_id\n"
-        f"outcome: {{kind: binary, column: event_seen, positive: yes}}\n{schema}"
-    )
-    cohort = read_cohort(table, tmp_path / "schema.yaml")
+@pytest.fixture(scope="module")
+def joined(folder, encoder):
+    return jobs.make_table(folder / "list.csv", folder / "joined.csv", encoder=encoder, join_to=folder / "cohort.csv")
+
+
+def test_from_recordings_to_a_model_that_needs_them(joined, tmp_path):
+    assert len(joined.warnings) == 1
+    assert joined.warnings[0].startswith("54 of 60 recordings were in the encoder's training.")
+    schema = tmp_path / "schema.yaml"
+    lines = ["schema: cardioprecision/cohort/1", "id: patient_id",
+             "outcome: {kind: binary, column: event_seen, positive: yes}", *joined.details["lines"]]  # fmt: skip
+    schema.write_text("\n".join(lines))
+    cohort = read_cohort(joined.output, schema)
     assert cohort.modalities == ("clinical", "ecg")
     assert cohort.warnings == ()
+    assert "ecg_embedding_05" in cohort.names
     models = {"early": ModelConfig("early"), "ecg": ModelConfig("early", modalities=("ecg",)),
               "clinical": ModelConfig("early", modalities=("clinical",))}  # fmt: skip
     found = evaluate(cohort, models, folds=3, repeats=1, seed=1, level=None)
@@ -88,9 +88,8 @@ def test_from_recordings_to_a_model_that_needs_them(folder, encoder, tmp_path, c
     assert auc["early"] > auc["clinical"] + 0.1
 
 
-def test_the_embedding_alone_finds_the_shape(folder, encoder, tmp_path):
-    done = jobs.make_table(folder / "list.csv", tmp_path / "t.csv", encoder=encoder)
-    rows = read_table(done.output)
+def test_the_embedding_alone_finds_the_shape(joined):
+    rows = read_table(joined.output)
     z = np.array([[float(row[f"ecg_embedding_{k:02d}"]) for k in range(6)] for row in rows])
     turned = np.array([float(row["ecg_t_mv_ii"]) < 0 for row in rows])
     x = (z - z[:30].mean(axis=0)) / z[:30].std(axis=0)
@@ -194,6 +193,9 @@ def test_joined_by_patient_and_visit_in_the_order_of_the_cohort(small, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "1 of 4 rows of the cohort have no recording" in said
     assert "1 recordings are of nobody in the cohort" in said
+    assert "modalities: ecg: [ecg_seconds" not in said
+    assert "modalities: ecg: [ecg_heart_rate, ecg_rr_mean_ms" in said
+    assert "exclude: [ecg_quality, ecg_reason, ecg_seconds" in said
     rows = read_table(small / "t.csv")
     assert [(r["who"], r["when"], r["x"]) for r in rows] == own
     rates = [r["ecg_heart_rate"] and round(float(r["ecg_heart_rate"]), -1) for r in rows]
@@ -265,7 +267,7 @@ def test_the_card_says_what_it_was_trained_on(encoder):
 
 
 def test_a_stopped_encoder_goes_on_and_comes_to_the_same_in_any_order_of_the_list(folder, tmp_path):
-    rows = [[str(folder / row["recording"])] for row in read_table(folder / "list.csv")[:24]]
+    rows = [[str(folder / row["recording"])] for row in read_table(folder / "list.csv")[:20]]
     one = write_table(tmp_path / "one.csv", ["recording"], rows)
     other = write_table(tmp_path / "other.csv", ["recording"], rows[::-1])
     jobs.train_encoder(one, tmp_path / "whole", size=4, epochs=3)
