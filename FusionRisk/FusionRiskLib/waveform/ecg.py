@@ -20,9 +20,11 @@ from .signal import band, filled, resampled, resampled_mask
 _DETECT = 250.0
 MIN_RATE = 100.0
 #: Agreement of two detectors, and likeness of beats, under which a channel is doubtful, and unusable.
-_AGREE, _ALIKE = (0.85, 0.5), (0.7, 0.3)
+_AGREE, _ALIKE = (0.85, 0.6), (0.8, 0.6)
 #: Power over that of 5 to 40 Hz beyond which a channel is doubtful.
 _MAINS, _HIGH, _WANDER = 0.2, 0.3, 1.0
+#: A beat is unlike the others below this correlation; the share of such beats that is too much where detectors differ.
+_UNLIKE, _ODD = 0.5, 0.05
 _MIN_BEATS = 5
 
 #: What every number means.
@@ -120,13 +122,16 @@ def _prepare(recording: Recording, i: int) -> _Channel:
     gaps = resampled_mask(missing, rate, _DETECT, len(slow))
     beats = find_beats(slow, gaps, _DETECT)
     shape = band(resampled(x, rate, RATE), RATE, 0.5, None)
-    alike = _alike(shape, beats.seconds, gaps)
+    alike, odd = _alike(shape, beats.seconds, gaps)
     if len(beats.seconds) < _MIN_BEATS:
         quality.note(Flag.UNUSABLE, f"fewer than {_MIN_BEATS} beats")
     else:
         limits = (1 - _AGREE[0], 1 - _AGREE[1])
         quality.limit(1 - beats.agreement, limits, f"two detectors agree on {100 * beats.agreement:.0f} % of the beats")
         quality.limit(1 - alike, (1 - _ALIKE[0], 1 - _ALIKE[1]), f"beats are unlike one another ({alike:.2f})")
+        if beats.agreement < _AGREE[0] and (alike < _ALIKE[0] or odd > _ODD):
+            # In noise detectors agree by chance, and places chosen for their peaks look alike; but not both so well.
+            quality.note(Flag.UNUSABLE, "beats cannot be told from noise")
     clipped = samples.clipped > 0
     return _Channel(recording.title(i), channel.lead, channel.scale, quality, clipped, beats, gaps, shape, alike)
 
@@ -147,18 +152,19 @@ def _judge_noise(raw: Array, rate: float, quality: Quality) -> None:
         quality.note(Flag.DOUBTFUL, "baseline wander")
 
 
-def _alike(shape: Array, seconds: Array, missing: Array) -> float:
-    """Median correlation of beats with their median, from 0.1 s before to 0.3 s after R."""
+def _alike(shape: Array, seconds: Array, missing: Array) -> tuple[float, float]:
+    """How beats are like their median from 0.1 s before to 0.3 s after R: median correlation; share of those unlike."""
     seconds = seconds[usable_beats(seconds, missing, _DETECT)]
     if len(seconds) < 3:
-        return 0.0
+        return 0.0, 1.0
     start = round((BEFORE - 0.1) * RATE)
     cut = windows_at(shape[:, None], seconds)[:, start : start + round(0.4 * RATE), 0]
     cut = cut - cut.mean(axis=1, keepdims=True)
     middle = np.median(cut, axis=0)
     middle = middle - middle.mean()
     size = np.sqrt((cut**2).sum(axis=1) * (middle**2).sum())
-    return float(np.median((cut @ middle) / np.where(size > 0, size, np.inf)))
+    likeness = (cut @ middle) / np.where(size > 0, size, np.inf)
+    return float(np.median(likeness)), float((likeness < _UNLIKE).mean())
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

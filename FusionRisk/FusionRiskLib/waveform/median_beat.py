@@ -17,11 +17,12 @@ from .signal import band
 RATE = 500.0
 BEFORE, AFTER = 0.34, 0.66
 MIN_BEATS = 5
-#: The slope counts as QRS above this share of its top, and where noise allows, this many times the quiet slope.
-_SHARE, _NOISE_TIMES = 0.05, 3.0
-#: With a quiet slope above this share of the top, edges of the QRS complex cannot be told.
-_TOO_NOISY = 0.08
-_QUIET_S = 0.024
+#: The slope counts as QRS above this share of its top, and this many times its size where the heart is quiet.
+_SHARE, _NOISE_TIMES = 0.05, 3.5
+#: With a threshold above this share of the top, edges of the QRS complex cannot be told.
+_TOO_NOISY = 0.1
+_STRETCH_S = 0.06
+_QUIET_S = 0.016
 _SHORTEST_QRS_S, _LONGEST_QRS_S = 0.05, 0.24
 #: Slopes are those of waves up to this frequency: above it there is more noise than heart.
 _SLOPE_HZ = 60.0
@@ -112,11 +113,9 @@ def _qrs(beat: Array, t: Array) -> tuple[float | None, float | None]:
     slope[:2] = slope[-2:] = 0
     near = np.abs(t) < 0.12
     top = float(slope[near].max())
-    quiet = float(np.quantile(slope[2:-2], 0.25))
-    if top <= 0 or quiet > _TOO_NOISY * top:
+    threshold = max(_SHARE * top, _NOISE_TIMES * _quiet(slope[2:-2]))
+    if top <= 0 or threshold > _TOO_NOISY * top:
         return None, None
-    # noise of the quiet part adds to the slope everywhere
-    threshold = max(_SHARE * top, _NOISE_TIMES * quiet)
     above = slope > threshold
     middle = int(np.argmax(np.where(near, slope, -1)))
     hold = round(_QUIET_S * RATE)
@@ -124,6 +123,13 @@ def _qrs(beat: Array, t: Array) -> tuple[float | None, float | None]:
     if first is None or last is None or not _SHORTEST_QRS_S <= (last - first) / RATE <= _LONGEST_QRS_S:
         return None, None
     return float(t[first]), float(t[last])
+
+
+def _quiet(slope: Array) -> float:
+    """Root mean square of the slope in the quietest tenth of short stretches: of noise, if there is any."""
+    width = round(_STRETCH_S * RATE)
+    squares = np.convolve(slope**2, np.ones(width) / width, mode="valid")
+    return float(np.sqrt(np.quantile(squares, 0.1)))
 
 
 def _edge(above: Array, start: int, step: int, hold: int) -> int | None:
