@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError, NothingAssessable
+from . import waveforms
 from .console import show_table, show_warnings, shown_progress
 from .embeddings import embed
 from .imputation import imputation
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Fusion models: clinical data joined with the measurements of the other modules.", rich_markup_mode=None
 )
-app.command()(embed)
 
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV: a row per patient, or per visit.")]
 Schema = Annotated[Path, typer.Option("--schema", "-s", metavar="FILE", help="YAML or JSON: what its columns are.")]
@@ -281,4 +281,6 @@ def compare(
         raise typer.Exit(NothingAssessable.exit_code)
 
 
-app.command()(imputation)
+for _command_of in (imputation, embed):
+    app.command()(_command_of)
+waveforms.register(app)

@@ -1,0 +1,1 @@
+"""Waveforms: electrocardiograms and heart sounds as columns of a cohort table."""
