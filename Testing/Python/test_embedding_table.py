@@ -311,8 +311,11 @@ def test_join_by_visit(tmp_path):
     table = write(tmp_path / "t.csv", [["patient_id", "visit", "v"], ["A", "2", "22"], ["A", "1", "11"]])
     join_columns(cohort, table, tmp_path / "o.csv", id="id", visit="when")
     assert [row["v"] for row in read(tmp_path / "o.csv")] == ["11", "22"]
-    with pytest.raises(InputError, match="line 3: the patient of line 2 is there again; name a visit column"):
+    with pytest.raises(InputError, match="no column 'visit' of visits to join by; name it with --visit"):
         join_columns(cohort, table, tmp_path / "o2.csv", id="id")
+    alone = write(tmp_path / "a.csv", [["patient_id", "v"], ["A", "2"]])
+    with pytest.raises(InputError, match="line 3: the patient of line 2 is there again; keep one row, or tell visits"):
+        join_columns(cohort, alone, tmp_path / "o2.csv")
     assert not (tmp_path / "o2.csv").exists()
 
 
@@ -322,7 +325,7 @@ def test_joins_that_are_refused(tables, tmp_path):
         ("patient", {}, "'patient'"),
         ("age", {}, "age is empty"),
         ("mace", {}, "mace is empty"),
-        ("who", {"visit": "when"}, "'when'"),
+        ("who", {"visit": "when"}, "there are no visits to join by"),
     ):
         with pytest.raises(InputError, match=said):
             join_columns(cohort, table, out, id=id, **more)

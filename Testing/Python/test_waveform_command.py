@@ -76,7 +76,7 @@ def test_from_recordings_to_a_model_that_needs_them(joined, tmp_path):
     lines = ["schema: cardioprecision/cohort/1", "id: patient_id",
              "outcome: {kind: binary, column: event_seen, positive: yes}", *joined.details["lines"]]  # fmt: skip
     schema.write_text("\n".join(lines))
-    cohort = read_cohort(joined.output, schema)
+    cohort = read_cohort(joined.joined.output, schema)
     assert cohort.modalities == ("clinical", "ecg")
     assert cohort.warnings == ()
     assert "ecg_embedding_05" in cohort.names
@@ -158,8 +158,10 @@ def test_when_none_can_be_used_the_exit_code_is_3(tmp_path):
 def test_only_an_own_table_is_written_over(tmp_path, capsys):
     table = write_table(tmp_path / "list.csv", ["patient_id", "recording"], [["P1", "none.hea"]])
     before = table.read_text()
-    assert "not made by this command" in _refused(capsys, "waveforms", table, "-o", table)
+    assert "would overwrite an input" in _refused(capsys, "waveforms", table, "-o", table)
     assert table.read_text() == before
+    other = write_table(tmp_path / "other.csv", ["a"], [["1"]])
+    assert "not made by this command" in _refused(capsys, "waveforms", table, "-o", other)
     for _ in range(2):
         assert run("waveforms", table, "-o", tmp_path / "t.csv") == 3
     assert not list(tmp_path.glob(".*"))
@@ -191,12 +193,12 @@ def test_joined_by_patient_and_visit_in_the_order_of_the_cohort(small, capsys):
     code = run("waveforms", table, "-o", small / "t.csv", "--join", cohort, "--id", "who", "--visit", "when")
     assert code == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 of 4 rows of the cohort have no recording" in said
-    assert "1 recordings are of nobody in the cohort" in said
+    assert "1 of 4 rows of the cohort are not in the table; their new cells are empty" in said
+    assert "1 rows of the table belong to no row of the cohort" in said
     assert "modalities: ecg: [ecg_seconds" not in said
     assert "modalities: ecg: [ecg_heart_rate, ecg_rr_mean_ms" in said
-    assert "exclude: [ecg_quality, ecg_reason, ecg_seconds" in said
-    rows = read_table(small / "t.csv")
+    assert "exclude: [ecg_quality, ecg_seconds" in said
+    rows = read_table(small / "t.cohort.csv")
     assert [(r["who"], r["when"], r["x"]) for r in rows] == own
     rates = [r["ecg_heart_rate"] and round(float(r["ecg_heart_rate"]), -1) for r in rows]
     assert rates == [80, 60, "", 70]
@@ -204,9 +206,9 @@ def test_joined_by_patient_and_visit_in_the_order_of_the_cohort(small, capsys):
 
 @pytest.mark.parametrize(("head", "lines", "cohort", "said"), [
     (["patient_id", "recording"], [["A", "r0.csv"], ["A", "r1.csv"]], [["id", "x"], ["A", "1"]],
-     "the patient of .*line 2 has another recording"),
+     "line 3: the patient of line 2 is there again"),
     (["patient_id", "visit", "recording"], [["A", "1", "r0.csv"], ["A", "1", "r1.csv"]],
-     [["id", "visit"], ["A", "1"]], "the visit of .*line 2 has another recording"),
+     [["id", "visit"], ["A", "1"]], "line 3: the visit of line 2 is there again"),
     (["patient_id", "recording"], [["A", "r0.csv"]], [["id", "visit"], ["A", "1"], ["A", "2"]],
      "the patient of line 2 is there again"),
     (["patient_id", "visit", "recording"], [["A", "1", "r0.csv"]], [["id", "x"], ["A", "1"]], "no column 'visit'"),
@@ -227,8 +229,8 @@ def test_joins_that_are_refused_before_any_work(small, capsys, monkeypatch, head
 
 # -- usage -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("text", "said"), [
-    ("", "is empty"), ("patient_id,recording\n", "is empty"), ("patient_id\nA\n", "needs a column 'recording'"),
-    ("recording\nr0.csv\n", "needs a column 'patient_id'"), ("patient_id,recording\nA,\n", "recording is empty"),
+    ("", "is empty"), ("patient_id,recording\n", "is empty"), ("patient_id\nA\n", "the column 'recording'"),
+    ("recording\nr0.csv\n", "the column 'patient_id'"), ("patient_id,recording\nA,\n", "recording is empty"),
     ("patient_id,recording\n,r0.csv\n", "patient_id is empty"), ("patient_id,recording\n=A1,r0.csv\n", "formula"),
     ("patient_id,recording\nA,https://x.org/r\n", "this is an address"),
     ("patient_id,recording,recording\nA,b,c\n", "more than once"), ("patient_id,recording\nA\n", "1 cells"),
@@ -240,19 +242,22 @@ def test_lists_that_cannot_be_read(tmp_path, capsys, text, said):
 
 
 def test_wrong_use(folder, encoder, tmp_path, capsys):
-    table, out = folder / "list.csv", tmp_path / "out"
-    assert "choose ecg or pcg" in _refused(capsys, "waveforms", table, "-o", out, "--kind", "eeg")
-    assert "no such file" in _refused(capsys, "waveforms", tmp_path / "none.csv", "-o", out)
-    assert "for ecg, not for pcg" in _refused(capsys, "waveforms", table, "-o", out, "--kind", "pcg",
+    table, out, csv_out = folder / "list.csv", tmp_path / "out", tmp_path / "out.csv"
+    assert "ends in .csv" in _refused(capsys, "waveforms", table, "-o", out)
+    assert "choose ecg or pcg" in _refused(capsys, "waveforms", table, "-o", csv_out, "--kind", "eeg")
+    assert "no such file" in _refused(capsys, "waveforms", tmp_path / "none.csv", "-o", csv_out)
+    assert "for ecg, not for pcg" in _refused(capsys, "waveforms", table, "-o", csv_out, "--kind", "pcg",
                                               "--encoder", encoder)  # fmt: skip
-    assert "no encoder" in _refused(capsys, "waveforms", table, "-o", out, "--encoder", folder)
-    assert "this is a folder" in _refused(capsys, "waveforms", table, "-o", folder)
+    assert "no encoder" in _refused(capsys, "waveforms", table, "-o", csv_out, "--encoder", folder)
+    (tmp_path / "made.csv").mkdir()
+    assert "this is a folder" in _refused(capsys, "waveforms", table, "-o", tmp_path / "made.csv")
     assert "holds something" in _refused(capsys, "encoder", table, "-o", folder)
     assert "none of I, II" in _refused(capsys, "encoder", table, "-o", out, "--leads", "II,V9")
     assert "--leads is for ECGs" in _refused(capsys, "encoder", table, "-o", out, "--leads", "II", "--kind", "pcg")
     few = write_table(tmp_path / "few.csv", ["recording"], [["none.hea"]] * 3)
     assert "0 of 3 recordings can be used; an encoder needs 20" in _refused(capsys, "encoder", few, "-o", out)
     assert not out.exists()
+    assert not csv_out.exists()
 
 
 # -- the encoder -------------------------------------------------------------------------------------------------------

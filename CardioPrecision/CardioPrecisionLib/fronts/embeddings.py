@@ -69,7 +69,7 @@ def embed(
     join: Annotated[
         Path | None, typer.Option(metavar="COHORT.csv", help="Also write this table with the new columns.")
     ] = None,
-    patient: Annotated[str, typer.Option("--id", metavar="COLUMN", help="Of --join: the patient.")] = "patient_id",
+    patient: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of --join: the patient.")] = None,
     visit: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of --join: the visit.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     accept_license: Annotated[
@@ -82,7 +82,7 @@ def embed(
 
     from . import cli
 
-    if join is None and (visit is not None or patient != "patient_id"):
+    if join is None and (visit is not None or patient is not None):
         raise InputError("--id and --visit name columns of the table to join; give --join COHORT.csv.")
     chosen = table.find_bundle(bundle)
     numbers = _frames(frame)

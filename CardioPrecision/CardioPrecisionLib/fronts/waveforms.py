@@ -51,6 +51,7 @@ def _done(
             outcome = work(progress)
         if as_json:
             facts = {**outcome.details, "output": str(outcome.output), "warnings": outcome.warnings}
+            facts |= {"cohort": str(outcome.joined.output)} if outcome.joined is not None else {}
             facts.pop("recordings_sha256", None)
             out.write(json.dumps(facts, indent=2) + "\n")
         else:
@@ -67,17 +68,18 @@ def waveforms(
     encoder: Annotated[Path | None, typer.Option(metavar="ENCODER", help="Folder of a trained encoder.")] = None,
     rate: Rate = None,
     join: Annotated[
-        Path | None, typer.Option(metavar="COHORT.csv", help="Cohort table that gets the columns; TABLE is the result.")
+        Path | None, typer.Option(metavar="COHORT.csv", help="Also write this table with the new columns.")
     ] = None,
-    id_column: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", help="Of the cohort: tells patients apart.")
-    ] = None,
-    visit: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of the cohort: the visit.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of --join: the patient.")] = None,
+    visit: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of --join: the visit.")] = None,
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Turn recordings (WFDB or CSV) into columns: quality, numbers and, with an encoder, an embedding."""
     from FusionRiskLib.waveform import jobs
+
+    if join is None and (visit is not None or id_column is not None):
+        raise InputError("--id and --visit name columns of the table to join; give --join COHORT.csv.")
 
     def work(progress: Any) -> WaveformOutcome:
         return jobs.make_table(
@@ -89,7 +91,8 @@ def waveforms(
         facts = outcome.details
         rows = [[flag, str(count)] for flag, count in facts["flags"].items()]
         show_table(out, f"{facts['recordings']} recordings", ["Quality", "Recordings"], rows)
-        out.write("For the schema of the cohort:\n" + "\n".join(facts["lines"]) + "\n")
+        cohort = f"Cohort: {outcome.joined.output}. Its schema needs:" if outcome.joined else "For a cohort's schema:"
+        out.write("\n".join([cohort, *facts["lines"]]) + "\n")
         out.write(f"Done in {outcome.seconds:.1f} s. Table: {outcome.output}\n")
 
     outcome = _done(work, show, verbose, json_output)

@@ -17,7 +17,7 @@ from CardioPrecisionLib.errors import Cancelled, CardioPrecisionError, InputErro
 from CardioPrecisionLib.record import RunRecord, file_sha256
 from CardioPrecisionLib.replacing import replacing
 
-from ..fusion.join_table import Joined, check_join, join_columns, write_rows
+from ..fusion.join_table import Joined, check_join, check_output, join_columns, write_rows
 from .images import ID, VISIT, ListedImage, read_image, read_list
 from .projection import Array, project, projection
 
@@ -94,7 +94,7 @@ def embed_list(
     device: str = "auto",
     made: Made | None = None,
     join: Path | None = None,
-    id: str = ID,
+    id: str | None = None,
     visit: str | None = None,
     progress: Progress = silent,
     command: list[str] | None = None,
@@ -117,8 +117,8 @@ def embed_list(
         Counted from 0; see `Encoder.embed`.
     join : Path, optional
         A cohort table; with the new columns it is written beside `output`, as ``….cohort.csv``.
-    id, visit : str
-        Its columns of patients and visits.
+    id, visit : str, optional
+        Its columns of patients and visits; by default the usual names.
     progress : callable
 
     Raises
@@ -129,12 +129,9 @@ def embed_list(
         Nothing was written.
     """
     started = time.perf_counter()
-    if output.suffix.lower() != ".csv":
-        raise InputError(f"{output}: the table is a CSV; give a name that ends in .csv.")
-    if not output.parent.is_dir():
-        raise InputError(f"{output.parent}: there is no such folder to write to.")
-    if output.resolve() == listed.resolve() or (join is not None and output.resolve() == join.resolve()):
-        raise InputError(f"{output}: the table would overwrite an input; give another name.")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.name)  # a stranger's folder may be called anything
+    reason = f"{name}_embedding_reason"
+    check_output(output, reason, [listed, join])
     if size < 1:
         raise InputError(f"An embedding of {size} columns was asked for; it needs at least one.")
     together = output.with_suffix(".cohort.csv")
@@ -149,7 +146,6 @@ def embed_list(
     directions = projection(size, features, seed)
     width = features if directions is None else size
     digits = max(2, len(str(width - 1)))
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.name)  # a stranger's folder may be called anything
     columns = tuple(f"{name}_embedding_{n:0{digits}d}" for n in range(width))
     if join is not None:
         check_join(join, listed, columns, id, visit)
@@ -161,7 +157,6 @@ def embed_list(
     warnings = _warnings(bundle, found)
     head = [ID, VISIT] if visits else [ID]
     keys = [[one.patient, one.visit] if visits else [one.patient] for one in images]
-    reason = f"{name}_embedding_reason"
     write_rows(
         output, [*head, *columns, reason],
         [[*key, *row, why] for key, row, why in zip(keys, cells, found.reasons, strict=True)],

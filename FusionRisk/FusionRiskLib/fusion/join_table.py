@@ -10,6 +10,7 @@ from pathlib import Path
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.replacing import replacing
 
+from ..clinical.files import PATIENT_COLUMNS, read_text
 from .cohort_table import _Table
 
 #: Names of patient and visit in tables that the project writes.
@@ -50,19 +51,60 @@ def row_of_key(table: _Table, id: str, visit: str | None) -> dict[tuple[str, str
             raise InputError(f"{table.place(i)}: {id} is empty; every row needs it.")
         if key in rows:
             what = "visit" if visit else "patient"
-            todo = "keep one row per visit" if visit else "name a visit column or keep one row"
+            todo = "keep one row per visit" if visit else "keep one row, or tell visits apart in both tables"
             raise InputError(f"{table.place(i)}: the {what} of line {table.lines[rows[key]]} is there again; {todo}.")
         rows[key] = i
     return rows
 
 
 def check_join(
-    cohort_csv: Path, list_csv: Path, columns: Sequence[str], id: str = ID, visit: str | None = None
+    cohort_csv: Path, list_csv: Path, columns: Sequence[str], id: str | None = None, visit: str | None = None
 ) -> None:
     """Raise what `join_columns` would raise, before the table with `columns` has been made from the list."""
     cohort, listed = _Table(Path(cohort_csv)), _Table(Path(list_csv))
     _matches(cohort, listed, id, visit)
     _refuse_same(cohort, columns)
+
+
+def check_output(path: Path, mark: str, inputs: Sequence[Path | None] = ()) -> None:
+    """Raise `InputError` where a table would be written over an input, or over something that is none of ours.
+
+    Parameters
+    ----------
+    path : Path
+    mark : str
+        A column that only our own tables have.
+    inputs : sequence of Path or None
+    """
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"{path}: the table is a CSV; give a name that ends in .csv.")
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; give the name of a table with -o.")
+    if any(given is not None and path.resolve() == given.resolve() for given in inputs):
+        raise InputError(f"{path}: the table would overwrite an input; give another name.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: there is no such folder to write to.")
+    if not path.exists():
+        return
+    head = read_text(path).split("\n", 1)[0]
+    if mark not in [name.strip() for name in next(csv.reader([head]), [])]:
+        raise InputError(f"{path}: this file was not made by this command; choose another name with -o.")
+
+
+def _keys(cohort: _Table, table: _Table, id: str | None, visit: str | None) -> tuple[str, str | None]:
+    """The columns of the cohort that tell patients and, where the table has them, visits apart."""
+    who = id or next((name for name in cohort.names if name.lower() in PATIENT_COLUMNS), None)
+    if who is None or who not in cohort.cells:
+        named = repr(id) if id else "of the usual names"
+        raise InputError(f"{cohort.path}: no column {named} tells patients apart; name it with --id.")
+    if VISIT not in table.cells:
+        if visit is not None:
+            raise InputError(f"{table.path}: there are no visits to join by; it needs a column {VISIT!r}.")
+        return who, None
+    when = visit or VISIT
+    if when not in cohort.cells:
+        raise InputError(f"{cohort.path}: there is no column {when!r} of visits to join by; name it with --visit.")
+    return who, when
 
 
 def _refuse_same(cohort: _Table, columns: Sequence[str]) -> None:
@@ -71,22 +113,27 @@ def _refuse_same(cohort: _Table, columns: Sequence[str]) -> None:
         raise InputError(f"{cohort.path}: the column {twice[0]!r} is there already; take it out of one of the tables.")
 
 
-def _matches(cohort: _Table, table: _Table, id: str, visit: str | None) -> tuple[list[int | None], int]:
+def _matches(cohort: _Table, table: _Table, id: str | None, visit: str | None) -> tuple[list[int | None], int]:
     """For every row of the cohort its row of the table; and how many rows of the table no patient of the cohort has."""
-    mine = row_of_key(cohort, id, visit)
-    theirs = row_of_key(table, ID, VISIT if visit else None)
+    who, when = _keys(cohort, table, id, visit)
+    mine = row_of_key(cohort, who, when)
+    theirs = row_of_key(table, ID, VISIT if when else None)
     rows = [theirs.get(key) for key in mine]
     matched = sum(row is not None for row in rows)
     if not matched:
         raise InputError(
-            f"{table.path}: no patient{' and visit' if visit else ''} of it is in {cohort.path}; they must be written "
+            f"{table.path}: no patient{' and visit' if when else ''} of it is in {cohort.path}; they must be written "
             "alike in both."
         )
     return rows, len(theirs) - matched
 
 
 def join_columns(
-    cohort_csv: str | Path, table_csv: str | Path, output: str | Path, id: str = ID, visit: str | None = None
+    cohort_csv: str | Path,
+    table_csv: str | Path,
+    output: str | Path,
+    id: str | None = None,
+    visit: str | None = None,
 ) -> Joined:
     """Write a cohort table with the columns of another table.
 
@@ -95,12 +142,12 @@ def join_columns(
     cohort_csv : path
         Its rows are kept, all of them, in their order; a row without a line in the table gets empty cells.
     table_csv : path
-        With the columns ``patient_id`` and, if `visit` is given, ``visit``. All other columns are joined but those that
-        give reasons (``…_reason``).
+        With the column ``patient_id`` and, if it has visits, ``visit``: then it is joined by both. All other columns
+        are joined but those that give reasons (``…_reason``).
     output : path
         It appears when it is complete, or not at all.
-    id, visit : str
-        The columns of the cohort that tell patients and visits apart; `visit` None joins by the patient alone.
+    id, visit : str, optional
+        The columns of the cohort that tell patients and visits apart; by default one of the usual names.
 
     Raises
     ------

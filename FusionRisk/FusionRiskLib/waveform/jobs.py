@@ -15,23 +15,14 @@ from CardioPrecisionLib import __version__
 from CardioPrecisionLib.analysis import Progress, part, silent
 from CardioPrecisionLib.errors import InputError
 
+from ..fusion.join_table import ID as PATIENT
+from ..fusion.join_table import VISIT, Joined, check_join, check_output, join_columns, write_rows
 from .analyse import analyse, features_of
 from .ecg import Found
 from .encoder import MIN_RECORDINGS, found_again, kept_part, train
 from .encoder_steps import Steps
 from .encoder_store import MAX_SIZE, StoredEncoder, check_new, load_encoder, save_encoder
-from .listing import (
-    PATIENT,
-    VISIT,
-    Listed,
-    check_output,
-    join,
-    modality_lines,
-    read_list,
-    read_sheet,
-    refuse_twice,
-    write_sheet,
-)
+from .listing import Listed, modality_lines, read_list
 from .quality import Flag
 from .reading import read_recording
 from .recording import KINDS, LEADS, Kind, Recording, RecordingError
@@ -52,8 +43,10 @@ class WaveformOutcome:
     output : Path
     warnings : list of str
     seconds : float
+    joined : Joined or None
+        The cohort table with the columns of a table.
     details : mapping
-        Of a table: ``recordings``, ``flags`` (flag -> number), ``lines`` (for the cohort schema), ``rows``. Of an
+        Of a table: ``recordings``, ``flags`` (flag -> number), ``lines`` (for the cohort schema). Of an
         encoder: what its card says of the training.
     """
 
@@ -61,6 +54,7 @@ class WaveformOutcome:
     warnings: list[str]
     seconds: float
     details: Mapping[str, Any] = field(default_factory=dict)
+    joined: Joined | None = None
 
 
 def _kind(kind: str) -> Kind:
@@ -90,14 +84,14 @@ def make_table(
     listing : Path
         As of `listing.read_list`.
     output : Path
-        CSV to write: a row per line of the list, or the rows of `join_to`.
+        CSV to write: a row per line of the list.
     kind : {"ecg", "pcg"}
     encoder : Path, optional
         Folder of `train_encoder`.
     rate : float, optional
         Hz, for CSV recordings without times.
     join_to : Path, optional
-        Cohort table to which the columns are added.
+        Cohort table; with the new columns it is written beside `output`, as ``….cohort.csv``.
     id_column, visit_column : str, optional
         Of the cohort.
     progress : callable
@@ -116,18 +110,16 @@ def make_table(
     own = _kind(kind)
     progress(0.0, "Reading the list")
     mark = f"{own}_quality"
-    check_output(output, mark)
+    together = output.with_suffix(".cohort.csv")
+    check_output(output, mark, [listing, join_to])
     listed = read_list(listing)
-    cohort = None
-    if join_to is not None:
-        refuse_twice(listed)
-        cohort = read_sheet(join_to, "the cohort")
     stored = load_encoder(encoder) if encoder is not None else None
     if stored is not None and stored.encoder.layout.kind != own:
         raise InputError(f"{encoder}: this encoder is for {stored.encoder.layout.kind}, not for {own}.")
     names = _columns(own, stored)
-    if cohort is not None:  # what cannot be joined is told before the work
-        join(cohort, listed, names, [("",) * len(names)] * len(listed), id_column, visit_column)
+    if join_to is not None:  # what cannot be joined is told before the work
+        check_output(together, mark, [listing, join_to])
+        check_join(join_to, listing, names, id_column, visit_column)
     cells, flags = [], Counter[str]()
     unread = seen = 0
     for i, one in enumerate(listed):
@@ -145,34 +137,26 @@ def make_table(
         cells.append(row)
     progress(0.98, "Writing")
     warnings = _warnings(listed, unread, seen, flags, own)
-    features = dict.fromkeys(names[3:], own)
-    apart = names[:3]
-    if cohort is not None:
-        sheet, lonely, strangers = join(cohort, listed, names, cells, id_column, visit_column)
-        head, rows = sheet.names, sheet.rows
-        if lonely:
-            warnings.append(f"{lonely} of {len(rows)} rows of the cohort have no recording; their cells are empty.")
-        if strangers:
-            warnings.append(f"{strangers} recordings are of nobody in the cohort and were left out.")
-    else:
-        with_visit = any(one.visit is not None for one in listed)
-        head = (PATIENT, *((VISIT,) if with_visit else ()), *names)
-        rows = tuple(
-            (one.patient, *((one.visit or "",) if with_visit else ()), *row)
-            for one, row in zip(listed, cells, strict=True)
-        )
-    write_sheet(output, head, rows, mark)
-    columns = {name: [row[head.index(name)] for row in rows] for name in features}
+    with_visit = any(one.visit is not None for one in listed)
+    keys = [(one.patient, one.visit or "") if with_visit else (one.patient,) for one in listed]
+    write_rows(
+        output, [PATIENT, *([VISIT] if with_visit else []), *names],
+        [[*key, *row] for key, row in zip(keys, cells, strict=True)],
+    )  # fmt: skip
+    joined = join_columns(join_to, output, together, id_column, visit_column) if join_to is not None else None
+    warnings += joined.warnings if joined is not None else []
+    columns = dict(zip(names, zip(*cells, strict=True), strict=True))
+    there = names if joined is None else joined.columns
+    apart = [name for name in names[:3] if name in there]
     details = {
         "recordings": len(listed),
         "flags": {str(flag): flags[str(flag)] for flag in Flag},
         "usable": len(listed) - flags[str(Flag.UNUSABLE)],
         "unreadable": unread,
-        "rows": len(rows),
-        "lines": modality_lines(features, columns, apart),
+        "lines": modality_lines(dict.fromkeys(names[3:], own), columns, apart),
     }
     progress(1.0, "Done")
-    return WaveformOutcome(output, warnings, time.perf_counter() - started, details)
+    return WaveformOutcome(output, warnings, time.perf_counter() - started, details, joined)
 
 
 def _columns(kind: Kind, stored: StoredEncoder | None) -> list[str]:
