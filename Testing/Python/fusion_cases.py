@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from CardioPrecisionLib.fronts.cli import main
 from FusionRiskLib.fusion.cohort import Cohort, Column, Outcome, make_cohort
 
 
@@ -31,3 +32,19 @@ def survival_cohort(n: int = 300, seed: int = 0, beta: float = 0.7, horizon: flo
         "survival", time=np.minimum(t, c), event=t <= c, time_unit="years", horizon=horizon, names=("years", "event")
     )
     return make_cohort(x + 5, columns(clinical=2, imaging=2), outcome, **more)
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+def run(*arguments):
+    """``cardioprecision fusion``; its exit code."""
+    return main(["fusion", *(str(a) for a in arguments)])
+
+
+def refused(capsys, *arguments):
+    """The one line that a refused command says."""
+    assert run(*arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    said = [line for line in lines if line.startswith("cardioprecision:")]
+    assert len(said) == 1
+    assert not any("Traceback" in line for line in lines)
+    return said[0]

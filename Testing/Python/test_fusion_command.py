@@ -16,6 +16,7 @@ from CardioPrecisionLib.errors import Cancelled, InputError
 from CardioPrecisionLib.fronts.cli import main
 from CardioPrecisionLib.measurement import Measurement, Measurements, Patient, document
 from CardioPrecisionLib.record import json_able
+from fusion_cases import refused, run
 from FusionRiskLib.fusion import jobs
 from FusionRiskLib.fusion.answer import KeptModel, values_of_patient
 from FusionRiskLib.fusion.cohort_table import read_cohort
@@ -84,10 +85,6 @@ def model(folder):
                  "--members", "12"])  # fmt: skip
     assert code == 0
     return path
-
-
-def run(*arguments):
-    return main(["fusion", *(str(a) for a in arguments)])
 
 
 # -- train and predict -------------------------------------------------------------------------------------------------
@@ -298,15 +295,6 @@ def test_kept_fits_are_those_of_the_same_question(folder, tmp_path):
 
 
 # -- refused -----------------------------------------------------------------------------------------------------------
-def _refused(capsys, *arguments):
-    assert run(*arguments) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    said = [line for line in lines if line.startswith("cardioprecision:")]
-    assert len(said) == 1
-    assert not any("Traceback" in line for line in lines)
-    return said[0]
-
-
 @pytest.mark.parametrize(("change", "said"), [
     (lambda rows: [*[r for r in rows if r[7] == "no"][:2], *[r for r in rows if r[7] == "yes"][:1]], "3 patients"),
     (lambda rows: [], "the cohort is empty"),
@@ -320,13 +308,13 @@ def test_a_table_that_cannot_be_trained_on(folder, tmp_path, capsys, change, sai
     table = _write(tmp_path / "t.csv", HEAD, change(rows))
     for command in ("train", "evaluate"):
         out = tmp_path / command
-        assert said in _refused(capsys, command, table, "-s", folder / "schema.yaml", "-o", out)
+        assert said in refused(capsys, command, table, "-s", folder / "schema.yaml", "-o", out)
         assert not out.exists()
 
 
 def test_a_column_is_missing_at_prediction(model, tmp_path, capsys):
     table = _write(tmp_path / "t.csv", HEAD[:4], [["X1", 75, "male", 30]])
-    assert "'lv_edv' (cine_cmr) is missing" in _refused(capsys, "predict", model, table, "-o", tmp_path / "out")
+    assert "'lv_edv' (cine_cmr) is missing" in refused(capsys, "predict", model, table, "-o", tmp_path / "out")
 
 
 @pytest.mark.parametrize("what", ["tampered", "pickle"])
@@ -339,15 +327,15 @@ def test_a_model_that_is_not_what_was_saved(model, folder, tmp_path, capsys, wha
         (bad / "weights.safetensors").write_bytes(weights)
     else:
         (bad / "trees.pkl").write_bytes(pickle.dumps({}))
-    assert "not loaded" in _refused(capsys, "predict", bad, folder / "new.csv", "-o", tmp_path / "out")
+    assert "not loaded" in refused(capsys, "predict", bad, folder / "new.csv", "-o", tmp_path / "out")
 
 
 def test_usage(model, folder, tmp_path, capsys):
     table, schema, out = folder / "cohort.csv", folder / "schema.yaml", tmp_path / "out"
-    assert "no model 'deep'" in _refused(capsys, "train", table, "-s", schema, "-o", out, "--model", "deep")
-    assert "does not fit" in _refused(capsys, "train", table, "-s", schema, "-o", out, "--learner", "cox")
-    assert "no modality 'echo'" in _refused(capsys, "train", table, "-s", schema, "-o", out, "--modalities", "echo")
-    assert "holds something" in _refused(capsys, "train", table, "-s", schema, "-o", model)
-    assert "no model folder" in _refused(capsys, "predict", tmp_path / "none", table, "-o", out)
-    assert "choose patient or site" in _refused(capsys, "evaluate", table, "-s", schema, "-o", out, "--by", "ward")
-    assert "one table" in _refused(capsys, "predict", model, table, table, "-o", out)
+    assert "no model 'deep'" in refused(capsys, "train", table, "-s", schema, "-o", out, "--model", "deep")
+    assert "does not fit" in refused(capsys, "train", table, "-s", schema, "-o", out, "--learner", "cox")
+    assert "no modality 'echo'" in refused(capsys, "train", table, "-s", schema, "-o", out, "--modalities", "echo")
+    assert "holds something" in refused(capsys, "train", table, "-s", schema, "-o", model)
+    assert "no model folder" in refused(capsys, "predict", tmp_path / "none", table, "-o", out)
+    assert "choose patient or site" in refused(capsys, "evaluate", table, "-s", schema, "-o", out, "--by", "ward")
+    assert "one table" in refused(capsys, "predict", model, table, table, "-o", out)

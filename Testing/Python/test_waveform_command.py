@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from CardioPrecisionLib.errors import Cancelled, InputError
-from CardioPrecisionLib.fronts.cli import main
+from fusion_cases import refused, run
 from FusionRiskLib.clinical.fields import field_name
 from FusionRiskLib.fusion.cohort_table import read_cohort
 from FusionRiskLib.fusion.evaluate import evaluate
@@ -22,19 +22,6 @@ from waveform_cases import read_table, write_csv, write_table, write_wfdb
 
 pytest.importorskip("wfdb")
 N = 60
-
-
-def run(*arguments):
-    return main(["fusion", *(str(a) for a in arguments)])
-
-
-def _refused(capsys, *arguments):
-    assert run(*arguments) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    said = [line for line in lines if line.startswith("cardioprecision:")]
-    assert len(said) == 1
-    assert not any("Traceback" in line for line in lines)
-    return said[0]
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +145,10 @@ def test_when_none_can_be_used_the_exit_code_is_3(tmp_path):
 def test_only_an_own_table_is_written_over(tmp_path, capsys):
     table = write_table(tmp_path / "list.csv", ["patient_id", "recording"], [["P1", "none.hea"]])
     before = table.read_text()
-    assert "would overwrite an input" in _refused(capsys, "waveforms", table, "-o", table)
+    assert "would overwrite an input" in refused(capsys, "waveforms", table, "-o", table)
     assert table.read_text() == before
     other = write_table(tmp_path / "other.csv", ["a"], [["1"]])
-    assert "not made by this command" in _refused(capsys, "waveforms", table, "-o", other)
+    assert "not made by this command" in refused(capsys, "waveforms", table, "-o", other)
     for _ in range(2):
         assert run("waveforms", table, "-o", tmp_path / "t.csv") == 3
     assert not list(tmp_path.glob(".*"))
@@ -222,7 +209,7 @@ def test_joins_that_are_refused_before_any_work(small, capsys, monkeypatch, head
     monkeypatch.setattr(jobs, "read_recording", none)
     table = write_table(small / "list.csv", head, lines)
     other = write_table(small / "c.csv", cohort[0], cohort[1:])
-    line = _refused(capsys, "waveforms", table, "-o", small / "t.csv", "--join", other)
+    line = refused(capsys, "waveforms", table, "-o", small / "t.csv", "--join", other)
     assert re.search(said, line)
     assert not (small / "t.csv").exists()
 
@@ -237,25 +224,25 @@ def test_joins_that_are_refused_before_any_work(small, capsys, monkeypatch, head
 ])  # fmt: skip
 def test_lists_that_cannot_be_read(tmp_path, capsys, text, said):
     (tmp_path / "list.csv").write_text(text)
-    assert said in _refused(capsys, "waveforms", tmp_path / "list.csv", "-o", tmp_path / "t.csv")
+    assert said in refused(capsys, "waveforms", tmp_path / "list.csv", "-o", tmp_path / "t.csv")
     assert not (tmp_path / "t.csv").exists()
 
 
 def test_wrong_use(folder, encoder, tmp_path, capsys):
     table, out, csv_out = folder / "list.csv", tmp_path / "out", tmp_path / "out.csv"
-    assert "ends in .csv" in _refused(capsys, "waveforms", table, "-o", out)
-    assert "choose ecg or pcg" in _refused(capsys, "waveforms", table, "-o", csv_out, "--kind", "eeg")
-    assert "no such file" in _refused(capsys, "waveforms", tmp_path / "none.csv", "-o", csv_out)
-    assert "for ecg, not for pcg" in _refused(capsys, "waveforms", table, "-o", csv_out, "--kind", "pcg",
+    assert "ends in .csv" in refused(capsys, "waveforms", table, "-o", out)
+    assert "choose ecg or pcg" in refused(capsys, "waveforms", table, "-o", csv_out, "--kind", "eeg")
+    assert "no such file" in refused(capsys, "waveforms", tmp_path / "none.csv", "-o", csv_out)
+    assert "for ecg, not for pcg" in refused(capsys, "waveforms", table, "-o", csv_out, "--kind", "pcg",
                                               "--encoder", encoder)  # fmt: skip
-    assert "no encoder" in _refused(capsys, "waveforms", table, "-o", csv_out, "--encoder", folder)
+    assert "no encoder" in refused(capsys, "waveforms", table, "-o", csv_out, "--encoder", folder)
     (tmp_path / "made.csv").mkdir()
-    assert "this is a folder" in _refused(capsys, "waveforms", table, "-o", tmp_path / "made.csv")
-    assert "holds something" in _refused(capsys, "encoder", table, "-o", folder)
-    assert "none of I, II" in _refused(capsys, "encoder", table, "-o", out, "--leads", "II,V9")
-    assert "--leads is for ECGs" in _refused(capsys, "encoder", table, "-o", out, "--leads", "II", "--kind", "pcg")
+    assert "this is a folder" in refused(capsys, "waveforms", table, "-o", tmp_path / "made.csv")
+    assert "holds something" in refused(capsys, "encoder", table, "-o", folder)
+    assert "none of I, II" in refused(capsys, "encoder", table, "-o", out, "--leads", "II,V9")
+    assert "--leads is for ECGs" in refused(capsys, "encoder", table, "-o", out, "--leads", "II", "--kind", "pcg")
     few = write_table(tmp_path / "few.csv", ["recording"], [["none.hea"]] * 3)
-    assert "0 of 3 recordings can be used; an encoder needs 20" in _refused(capsys, "encoder", few, "-o", out)
+    assert "0 of 3 recordings can be used; an encoder needs 20" in refused(capsys, "encoder", few, "-o", out)
     assert not out.exists()
     assert not csv_out.exists()
 
