@@ -95,6 +95,8 @@ def unusual(f: Field, values: Array) -> Array:
 
 
 def _numbers(f: Field, cells: Sequence[Any], place: Place) -> Array:
+    if f.numeric and isinstance(cells, np.ndarray) and cells.dtype == np.float64:
+        return cells
     if f.numeric and not any(isinstance(cell, bool) for cell in cells):
         try:
             return np.asarray(cells, dtype=object).astype(np.float64)
