@@ -112,14 +112,20 @@ class Preprocessor:
         """``(rows, features)`` without gaps."""
         known = np.isfinite(values)
         z = self._filled((values - self.center) / self.scale, known)
-        parts: list[Array] = []
+        owners = self.owners
+        # a table that comes column by column is kept so
+        out = np.empty((len(values), len(owners)), order="F" if values.flags.fnc else "C")
+        joined = len(owners) - len(self.gaps)
+        numeric = np.array([self.columns[j].kind != "choice" for j in owners[:joined]], dtype=bool)
+        if numeric.all():
+            out[:, :joined] = z
+        else:
+            out[:, np.flatnonzero(numeric)] = z[:, owners[:joined][numeric]]
         for j, column in enumerate(self.columns):
             if column.kind == "choice":
-                parts.append(values[:, [j]] == np.arange(len(column.choices)))
-            else:
-                parts.append(z[:, [j]])
-        parts.append(~known[:, self.gaps])
-        return np.hstack([part.astype(np.float64) for part in parts])
+                out[:, np.flatnonzero(owners[:joined] == j)] = values[:, [j]] == np.arange(len(column.choices))
+        out[:, joined:] = ~known[:, self.gaps]
+        return out
 
     def unforeseen(self, values: Array) -> Array:
         """``(rows,)`` number of columns that are missing here and were in no training row: filled in, not shown."""
