@@ -73,7 +73,6 @@ class CellTable:
         self.cells = {name: tuple(column[i] for i in rows) for name, column in self.cells.items()}
 
 
-
 def refuse_twice(names: Sequence[str], path: Path) -> None:
     """Refuse a table with a column that is there twice."""
     for name in names:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from CardioPrecisionLib.analysis import Progress, silent
@@ -22,6 +22,32 @@ _HELD = 10_000_000
 _RARE = 200
 
 
+class Alone(NamedTuple):
+    """What a `Preprocessor` keeps of a column, whose meaning is there."""
+
+    center: float
+    scale: float
+    fill: float
+    typical: float
+
+    @classmethod
+    def of(cls, ordered: Array, column: Column) -> Alone:
+        """From all known values in ascending order, as `Preprocessor.fit` finds it."""
+        if column.kind == "choice":
+            return cls(0.0, 1.0, 0.0, float(np.bincount(ordered.astype(np.int64)).argmax()))
+        center, spread = float(ordered.mean()), float(ordered.std())
+        scale = spread if spread > 0 else 1.0
+        return cls(center, scale, (_quantile(ordered, 0.5) - center) / scale, center)
+
+
+def _quantile(ordered: Array, share: float) -> float:
+    """As `numpy.quantile` of values that are in order already."""
+    place = share * (len(ordered) - 1)
+    left = int(place)
+    right = min(left + 1, len(ordered) - 1)
+    return float(ordered[left] + (place - left) * (ordered[right] - ordered[left]))
+
+
 @dataclass(frozen=True, eq=False)
 class Looked:
     """What is known of the columns of a table.
@@ -29,7 +55,7 @@ class Looked:
     Attributes
     ----------
     table : BigTable
-    alone : tuple of Preprocessor
+    alone : tuple of Alone
         Of every column by itself.
     known : numpy.ndarray
         ``(columns,)`` int64 rows with a value.
@@ -47,7 +73,7 @@ class Looked:
     """
 
     table: BigTable
-    alone: tuple[Preprocessor, ...]
+    alone: tuple[Alone, ...]
     known: Array
     ranges: Array
     gaps: tuple[bytes, ...]
@@ -67,7 +93,7 @@ class Looked:
         coefficients = np.zeros((len(own), len(own) + 1))
         if impute == "chained":  # regressions of the sample
             coefficients = Preprocessor.fit(self.sample.values[:, list(columns)], own, impute).coefficients
-        joined = {name: np.concatenate([getattr(p, name) for p in one]) for name in ("center", "scale", "fill", "typical")}
+        joined = {name: np.array([getattr(p, name) for p in one]) for name in Alone._fields}
         gaps = np.array(list(patterns.values()), dtype=np.int64)
         return Preprocessor(own, coefficients=coefficients, gaps=gaps, mean=np.zeros(0), fitted_on="", **joined)
 
@@ -83,23 +109,25 @@ def look(table: BigTable, seed: int = 0, progress: Progress = silent) -> Looked:
         Too few patients or of a class, a column that is empty or never changes, or a leak.
     """
     n = len(table)
-    everybody = Cohort((), np.empty((n, 0)), np.arange(n), table.target, times=table.times, times_in_days=table.times_in_days)
+    everybody = Cohort(
+        (), np.empty((n, 0)), np.arange(n), table.target, times=table.times, times_in_days=table.times_in_days
+    )
     check_patients(everybody)
     warnings = check_times(everybody)
     rows = sample_rows(table.target, big.SAMPLE_ROWS, seed)
     values = np.empty((len(rows), len(table.columns)))
     own = table.target.take(rows)
     present = {name: np.zeros(n, dtype=bool) for name in table.modalities}
-    low, high = np.empty(len(values[0])), np.empty(len(values[0]))
     alone, known, ranges, gaps = [], [], [], []
     for j, whole in _columns(table):
         progress(j / len(table.columns), "Columns")
         column, there = table.columns[j], np.isfinite(whole)
-        low[j], high[j] = np.where(there, whole, np.inf).min(), np.where(there, whole, -np.inf).max()
-        refuse_constant((column.name,), low[[j]], high[[j]])
-        alone.append(Preprocessor.fit(whole[:, None], (column,)))
-        known.append(int(there.sum()))
-        ranges.append(np.quantile(whole[there], (0.005, 0.995)))
+        ordered = np.sort(whole[there])
+        ends = ordered[[0, -1]] if len(ordered) else np.array([np.inf, -np.inf])
+        refuse_constant((column.name,), ends[:1], ends[1:])
+        alone.append(Alone.of(ordered, column))
+        known.append(len(ordered))
+        ranges.append([_quantile(ordered, 0.005), _quantile(ordered, 0.995)])
         gaps.append(hashlib.blake2b(np.packbits(there).tobytes(), digest_size=16).digest())
         present[column.modality] |= there
         values[:, j] = whole[rows]
@@ -147,9 +175,7 @@ def _columns(table: BigTable) -> Iterator[tuple[int, Array]]:
             yield j, values[:, i]
 
 
-def _check(
-    column: Column, whole: Array, drawn: Array, alone: Preprocessor, table: BigTable, own: Outcome
-) -> None:
+def _check(column: Column, whole: Array, drawn: Array, alone: Alone, table: BigTable, own: Outcome) -> None:
     """Look for a leak in the sample, and on the whole where the sample is suspicious."""
     one = Cohort((column,), drawn[:, None], np.arange(len(drawn)), own, accept=table.accept)
     suspicious = column.kind == "number" and _prepared_perhaps(drawn, alone)
@@ -161,9 +187,9 @@ def _check(
         check_columns(replace(one, values=whole[:, None], patient=np.arange(len(whole)), outcome=table.target))
 
 
-def _prepared_perhaps(drawn: Array, alone: Preprocessor) -> bool:
+def _prepared_perhaps(drawn: Array, alone: Alone) -> bool:
     """The column may have been standardised or filled in with its mean: only the whole can tell."""
-    center, scale = float(alone.center[0]), float(alone.scale[0])
+    center, scale = alone.center, alone.scale
     if abs(center) < 1e-6 and abs(scale - 1) < 1e-5:
         return True
     distinct, counts = np.unique(drawn[np.isfinite(drawn)], return_counts=True)
