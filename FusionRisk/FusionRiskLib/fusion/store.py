@@ -58,6 +58,7 @@ def save_model(
     members: Sequence[Model] = (),
     conformal: Mapping[str, Any] | None = None,
     table: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model that was fitted on `cohort`.
 
@@ -77,6 +78,8 @@ def save_model(
         `calibration.calibrate` of the model.
     table : mapping or None
         The schema of the table that it was trained on, so that new rows are read alike.
+    training : mapping or None
+        Facts about all training patients, where `cohort` is a sample of them.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def save_model(
             "target": asdict(model.target),
             **_describe(model, "", arrays, work),
             "members": [_describe(member, f"m{k}.", arrays, work) for k, member in enumerate(members)],
-            "training": _training(model, cohort),
+            "training": {**_training(model, cohort), **(training or {})},
             "evaluation": evaluation,
             "conformal": conformal,
             "table": table,

@@ -17,6 +17,19 @@ from ..preprocess import Preprocessor
 from .rows import BigTable
 
 
+def rising(progress: Progress, stage: str) -> Progress:
+    """Progress of passes of which nobody knows how many there will be: each takes a part of what is left."""
+    last, passes = 0.0, 0
+
+    def told(fraction: float, _: str) -> None:
+        nonlocal last, passes
+        passes += fraction < last
+        last = fraction
+        progress(1 - 0.7**passes * (1 - 0.3 * fraction), stage)
+
+    return told
+
+
 class Features(Protocol):
     """What a learner is fitted to, pass by pass."""
 

@@ -23,7 +23,7 @@ from ..models import EarlyModel, LateModel, Model, _check_modality, _fit_early
 from ..preprocess import Preprocessor
 from .asked import FOLDS, Asked, Fitted, deal, draw, pairs, singles
 from .cox import fit_cox
-from .features import Features, Held, Streamed, finished
+from .features import Features, Held, Streamed, finished, rising
 from .look import Looked, sample_rows
 from .newton import fit_logistic, mapped
 
@@ -98,9 +98,9 @@ def _fit_base(
     start, _ = _chosen(sample, config, seed, part(progress, 0.0, 0.3))
     rows = len(table) if present is None else int(present.sum())
     prepared = Streamed(
-        table, columns, looked.preprocessor(columns, rows, config.impute), present, part(progress, 0.3, 0.35)
+        table, columns, looked.preprocessor(columns, rows, config.impute), present, rising(part(progress, 0.3, 0.35), "mean")
     )
-    features = replace(finished(prepared), progress=part(progress, 0.35, 1.0))
+    features = replace(finished(prepared), progress=rising(part(progress, 0.35, 1.0), "fitting"))
     outcome = table.target if present is None else table.target.take(np.flatnonzero(present))
     return _solved(features, features.preprocessor, outcome, config, start, asked if present is None else asked.take(present))
 
@@ -195,8 +195,8 @@ def _evidence(learned: Learned, x: Array, target: Target) -> Array:
 
 def _say(base: _Base, rows: Array, fold: Array, target: Target, said: Array, progress: Progress) -> None:
     """Write the evidence of a modality for its `rows` into ``(folds, rows of the table, width)``."""
-    for start, x in base.features.batches():
-        progress(start / max(len(rows), 1), "evidence")
+    assert isinstance(base.features, Streamed)
+    for start, x in replace(base.features, progress=rising(progress, "evidence")).batches():
         at = rows[start : start + len(x)]
         of_fold = fold[at]
         for j in range(FOLDS):
