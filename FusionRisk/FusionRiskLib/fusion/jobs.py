@@ -21,6 +21,8 @@ from ..clinical.files import delimiter_of, read_record, read_text
 from ..clinical.measured import read_run, with_measurements
 from ..clinical.record import make_record
 from .answer import KeptModel, values_of_patient
+from .big import work
+from .big.parquet import ParquetTable, is_parquet
 from .calibration import calibrate
 from .cohort import Cohort, align, check_trainable, one_row_each
 from .cohort_table import read_cohort
@@ -59,11 +61,11 @@ class FusionOutcome:
     details: Mapping[str, Any]
 
 
-def read_table(table: Path, schema: Path, visits: str | None) -> Cohort:
-    """A cohort with one row per patient."""
-    for path in (table, schema):
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file.")
+def read_table(table: Path, schema: Path, visits: str | None, sample: int | None = None, seed: int = 0) -> Cohort:
+    """A cohort with one row per patient; `sample` of them drawn at random."""
+    _need_files(table, schema)
+    if sample is not None and work.is_large(table):
+        return work.drawn(table, schema, sample, seed)
     cohort = read_cohort(table, schema)
     if cohort.visit is not None:
         if visits not in ("baseline", "change"):
@@ -71,7 +73,15 @@ def read_table(table: Path, schema: Path, visits: str | None) -> Cohort:
                 f"{table}: the cohort has repeated visits; say --visits baseline or --visits change (last minus first)."
             )
         cohort = one_row_each(cohort, visits)  # type: ignore[arg-type]
+    if sample is not None and sample < len(cohort):
+        cohort = cohort.take(np.sort(np.random.default_rng((seed, 11)).choice(len(cohort), sample, replace=False)))
     return cohort
+
+
+def _need_files(table: Path, schema: Path) -> None:
+    for path in (table, schema):
+        if not path.is_file() and not (path == table and is_parquet(path)):
+            raise InputError(f"{path}: there is no such file.")
 
 
 def config_of(cohort: Cohort, kind: str, learner: str | None, impute: str, modalities: Sequence[str]) -> ModelConfig:
@@ -97,12 +107,14 @@ def train(
     modalities: Sequence[str] = (),
     visits: str | None = None,
     members: int = 40,
+    sample: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> FusionOutcome:
-    """Train a model on a whole cohort and write its folder.
+    """Train a model on a whole cohort, or on `sample` patients drawn at random, and write its folder.
 
-    A training that was stopped goes on where it was: finished models are kept beside the output until it is done.
+    A training that was stopped goes on where it was: finished models are kept beside the output until it is done. A
+    large Parquet table is streamed (`big`), and begins anew.
 
     Raises
     ------
@@ -112,7 +124,15 @@ def train(
     started = time.perf_counter()
     progress(0.0, "Reading")
     check_new(output)
-    cohort = read_table(table, schema, visits)
+    _need_files(table, schema)
+    if sample is None and work.is_large(table) and work.check_streamed(table, kind, learner):
+        warnings, done = work.train(
+            table, schema, output, kind=kind, learner=learner, impute=impute, modalities=modalities, members=members,
+            level=_LEVEL, seed=seed, progress=progress,
+        )  # fmt: skip
+        progress(1.0, "Done")
+        return FusionOutcome(output, Result(warnings=warnings), time.perf_counter() - started, done)
+    cohort = read_table(table, schema, visits, sample, seed)
     check_trainable(cohort)
     warnings = [*cohort.warnings, *check_all(cohort, outer_folds(cohort, 5, 1, seed, "patient"))]
     config = config_of(cohort, kind, learner, impute, modalities)
@@ -214,6 +234,7 @@ def judge(
     repeats: int = 1,
     by: Literal["patient", "site"] = "patient",
     level: float | None = _LEVEL,
+    sample: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
     command: list[str] | None = None,
@@ -230,9 +251,10 @@ def judge(
     started = time.perf_counter()
     if folds < 2 or repeats < 1:
         raise InputError("Judging needs at least 2 folds and 1 repeat.")
-    cohort = read_table(table, schema, visits)
+    cohort = read_table(table, schema, visits, sample, seed)
     models = judged_models(cohort, kinds, learner, impute)
     asked = {"folds": folds, "repeats": repeats, "seed": seed, "by": by, "level": level}
+    asked |= {} if sample is None else {"sample": len(cohort)}
     record = RunRecord("fusion-evaluate", parameters=json_able({"models": models, **asked}), command=command)
     record.inputs = [_input("table", table), _input("schema", schema)]
     with OutputFolder(output) as folder:
@@ -296,6 +318,8 @@ def predict(
     record = RunRecord("fusion-predict", parameters={"level": _LEVEL}, command=command)
     record.inputs = [{"role": "model", "path": str(model), "sha256": file_sha256(model / "manifest.json")}]
     warnings: list[str] = []
+    if tables and work.is_large(tables[0]):
+        return _predict_large(kept, tables[0], schema, output, record, started, progress)
     if tables:
         cohort = read_cohort(tables[0], _schema_for(tables[0], kept, schema), outcome=False)
         cohort = _one_row_each(cohort, kept)
@@ -334,8 +358,26 @@ def predict(
     return FusionOutcome(output, result, time.perf_counter() - started, details)
 
 
+def _predict_large(
+    kept: KeptModel, table: Path, schema: Path | None, output: Path, record: RunRecord, started: float, progress: Progress
+) -> FusionOutcome:
+    """Answers for a table that is streamed: a Parquet file of them and a report of counts."""
+    record.inputs.append(_input("table", table))
+    with OutputFolder(output) as folder:
+        with record.stage("run"):
+            result, summary = work.predict(
+                kept, table, _schema_for(table, kept, schema), folder.work, part(progress, 0.0, 0.95)
+            )
+        progress(0.96, "Writing")
+        write_page(folder.work, "Fusion model: predictions", result, Patient(), record)
+        folder.commit()
+    progress(1.0, "Done")
+    details = {"rows": summary.rows, "refused": summary.refused, "summary": summary}
+    return FusionOutcome(output, result, time.perf_counter() - started, details)
+
+
 def _input(role: str, path: Path) -> dict[str, Any]:
-    return {"role": role, "path": str(path), "sha256": file_sha256(path)}
+    return {"role": role, "path": str(path), "sha256": work.hashes(path)}
 
 
 def _opened(model: Path) -> KeptModel:
@@ -365,9 +407,11 @@ def _schema_of(kept: KeptModel, given: Path | None) -> CohortSchema:
 def _schema_for(table: Path, kept: KeptModel, given: Path | None) -> CohortSchema:
     """How to read a table to predict on: as the training table, without what only training needs."""
     schema = _schema_of(kept, given)
-    text = read_text(table)
-    head = text.split("\n", 1)[0]
-    names = {name.strip() for name in next(csv.reader([head], delimiter=delimiter_of(head)), [])}
+    if is_parquet(table):
+        names = set(ParquetTable(table).names)
+    else:
+        head = read_text(table).split("\n", 1)[0]
+        names = {name.strip() for name in next(csv.reader([head], delimiter=delimiter_of(head)), [])}
     return replace(
         schema,
         site=None,
