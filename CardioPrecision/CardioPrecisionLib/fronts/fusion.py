@@ -166,7 +166,9 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")],
     rows: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="ROWS", help="A CSV or Parquet table of patients, or measurements.json of one patient's runs."),
+        typer.Argument(
+            metavar="ROWS", help="A CSV or Parquet table of patients, or measurements.json of one patient's runs."
+        ),
     ] = None,
     output: Output = Path("prediction"),
     schema: Annotated[

@@ -117,6 +117,7 @@ class KeptModel:
         model: Model = self.model
         target = model.target
         said_by = self.recalibration.said if self.recalibration is not None else lambda values: values
+        alone: Mapping[str, Prediction]
         interval, modalities = None, {column.modality for column in model.columns}
         if everything is None:
             raw = model.predict(values)

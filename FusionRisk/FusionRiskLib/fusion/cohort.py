@@ -289,10 +289,10 @@ def check_patients(cohort: Cohort, folds: int = 5) -> None:
 
 def refuse_constant(names: Sequence[str], low: Array, high: Array) -> None:
     """Refuse columns that are empty (`low` infinite) or never change; ``(columns,)`` smallest and largest values."""
-    empty = [names[i] for i in np.flatnonzero(low > high)]
+    empty = [names[i] for i in np.flatnonzero(low > high).tolist()]
     if empty:
         raise InputError(f"The column {_few(empty)} holds no value; exclude it in the schema.")
-    constant = [names[i] for i in np.flatnonzero(low == high)]
+    constant = [names[i] for i in np.flatnonzero(low == high).tolist()]
     if constant:
         raise InputError(f"The column {_few(constant)} has one value only; exclude it in the schema.")
 

@@ -121,7 +121,7 @@ def read_cohort(path: str | Path, schema: CohortSchema | str | Path, outcome: bo
         schema = read_schema(schema)
     from .big.parquet import is_parquet, read_cells_of
 
-    path, warnings = Path(path), []
+    path, warnings = Path(path), list[str]()
     table = read_cells_of(path) if is_parquet(path) else CellTable.of_csv(path)
     need_named(table.cells, schema, path, outcome)
     keep_usable(table, schema, warnings, outcome)

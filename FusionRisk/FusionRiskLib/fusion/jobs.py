@@ -359,7 +359,13 @@ def predict(
 
 
 def _predict_large(
-    kept: KeptModel, table: Path, schema: Path | None, output: Path, record: RunRecord, started: float, progress: Progress
+    kept: KeptModel,
+    table: Path,
+    schema: Path | None,
+    output: Path,
+    record: RunRecord,
+    started: float,
+    progress: Progress,
 ) -> FusionOutcome:
     """Answers for a table that is streamed: a Parquet file of them and a report of counts."""
     record.inputs.append(_input("table", table))

@@ -179,18 +179,19 @@ def _of_missing(shared: Array, known: Array, precision: Array) -> Array:
     _, first, of_row, size = np.unique(
         packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True, return_counts=True
     )
-    for i in np.flatnonzero(size >= _SHARED):
-        own = rows[of_row == i]
+    for i in np.flatnonzero(size >= _SHARED).tolist():
+        same: Array = rows[of_row == i]
         lacks = np.flatnonzero(missing[rows[first[i]]])
-        v = shared[own][:, lacks]
-        found[own] = (np.linalg.solve(precision[np.ix_(lacks, lacks)], v.T).T * v).sum(axis=1)
-    rows = rows[size[of_row] < _SHARED]
-    for m in np.unique(count[rows]).tolist():
-        alike = rows[count[rows] == m]
+        v = shared[same][:, lacks]
+        found[same] = (np.linalg.solve(precision[np.ix_(lacks, lacks)], v.T).T * v).sum(axis=1)
+    alone = rows[size[of_row] < _SHARED]
+    for m in np.unique(count[alone]).tolist():
+        alike = alone[count[alone] == m]
         step = max(1, _HELD // (m * m))
-        for own in (alike[i : i + step] for i in range(0, len(alike), step)):
-            lacks = np.nonzero(missing[own])[1].reshape(len(own), m)
-            v = shared[own[:, None], lacks]
-            systems = precision[lacks[:, :, None], lacks[:, None, :]]
+        for start in range(0, len(alike), step):
+            own: Array = alike[start : start + step]
+            places: Array = np.nonzero(missing[own])[1].reshape(len(own), m)
+            v = shared[own[:, None], places]
+            systems = precision[places[:, :, None], places[:, None, :]]
             found[own] = (np.linalg.solve(systems, v[:, :, None])[:, :, 0] * v).sum(axis=1)
     return found

@@ -62,7 +62,6 @@ class Fitted:
         ``(learned, gradient)``: a learner one step further, by a gradient ``(parameters,)``.
     gradient : callable
         ``(x, outcome)``: of the log likelihood at the solution, of rows in memory.
-    passes : int
     """
 
     learned: Learned
@@ -70,7 +69,6 @@ class Fitted:
     members: tuple[Learned, ...]
     move: Callable[[Learned, Array], Learned]
     gradient: Callable[[Array, Outcome], Array]
-    passes: int
 
 
 def singles() -> list[tuple[int, ...]]:

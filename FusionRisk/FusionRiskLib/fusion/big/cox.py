@@ -79,7 +79,8 @@ def fit_cox(features: Features, outcome: Outcome, penalty: float, start: Cox | N
         hazard = np.cumsum(steps * np.where(span >= 0, moved[np.maximum(span, 0)], 1.0))
         return Cox(to, clock.times[clock.kept], hazard[clock.kept])
 
-    without, members = {}, []
+    without: dict[tuple[int, ...], Learned] = {}
+    members = []
     for i, (folds, weight) in enumerate(zip(asked.without, weights, strict=True)):
         share = weight.mean()
         own = _factored(share * sums.curvature, share * n * ridge)
@@ -99,7 +100,7 @@ def fit_cox(features: Features, outcome: Outcome, penalty: float, start: Cox | N
         own = Clock.of(of)
         return np.asarray((own.event - own.expected(_cut(x @ full.coef))) @ x)
 
-    return Fitted(full, without, tuple(members), move, gradient_of, done)
+    return Fitted(full, without, tuple(members), move, gradient_of)
 
 
 def _cut(eta: Array) -> Array:

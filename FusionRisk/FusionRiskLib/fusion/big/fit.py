@@ -41,7 +41,12 @@ class Trained:
 
 
 def train_rows(
-    looked: Looked, config: ModelConfig, members: int = 40, level: float = 0.9, seed: int = 0, progress: Progress = silent
+    looked: Looked,
+    config: ModelConfig,
+    members: int = 40,
+    level: float = 0.9,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Trained:
     """Fit a model of the table's columns of `config.modalities`, or of all.
 
@@ -98,11 +103,17 @@ def _fit_base(
     start, _ = _chosen(sample, config, seed, part(progress, 0.0, 0.3))
     rows = len(table) if present is None else int(present.sum())
     prepared = Streamed(
-        table, columns, looked.preprocessor(columns, rows, config.impute), present, rising(part(progress, 0.3, 0.35), "mean")
+        table,
+        columns,
+        looked.preprocessor(columns, rows, config.impute),
+        present,
+        rising(part(progress, 0.3, 0.35), "mean"),
     )
     features = replace(finished(prepared), progress=rising(part(progress, 0.35, 1.0), "fitting"))
     outcome = table.target if present is None else table.target.take(np.flatnonzero(present))
-    return _solved(features, features.preprocessor, outcome, config, start, asked if present is None else asked.take(present))
+    return _solved(
+        features, features.preprocessor, outcome, config, start, asked if present is None else asked.take(present)
+    )
 
 
 def _chosen(sample: Cohort, config: ModelConfig, seed: int, progress: Progress) -> tuple[EarlyModel, Any]:
@@ -189,7 +200,7 @@ def _fit_late(
         place = slice(m * width, (m + 1) * width)
         _say(base, rows, asked.fold, target, said[:, :, place], part(share, 0.8, 1.0))
         there = np.flatnonzero(present[held])
-        x = base.model.preprocessor.transform(looked.sample.values[np.ix_(there, table.of(name))])
+        x = base.model.preprocessor.transform(looked.sample.values[np.ix_(there, np.array(table.of(name)))])
         plain = _evidence(base.fitted.learned, x, target)
         for i, one in enumerate(base.fitted.members):
             moved[i, there, place] = _evidence(one, x, target) - plain

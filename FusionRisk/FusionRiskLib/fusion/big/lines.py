@@ -132,7 +132,12 @@ class Together:
                     blocks[i, present, places[name]] = evidence(predicted, model.target)
         said = []
         for block, stacker in zip(blocks[1:], self._stackers[1:], strict=True):
-            one = EarlyModel(stacker.config, stacker.target, stacker.preprocessor, at_horizon(stacker.learned, stacker.target.horizon))
+            one = EarlyModel(
+                stacker.config,
+                stacker.target,
+                stacker.preprocessor,
+                at_horizon(stacker.learned, stacker.target.horizon),
+            )
             said.append(said_of(one.predict(block), model.target.horizon))
         without = {}
         for name in names if len(names) > 1 else ():

@@ -59,7 +59,7 @@ def fit_logistic(features: Features, outcome: Outcome, c: float, start: Logistic
         rise = start.intercept[1:] - start.intercept[:1] if q == 1 else start.intercept
         theta = np.column_stack([line, np.clip(rise, -10, 10)])
     before, least = theta, np.inf
-    for done in range(1, MAX_PASSES + 1):
+    for _ in range(MAX_PASSES):
         sums = _pass(features, outcome, theta, asked)
         value = c * sums.loss + 0.5 * float((theta[:, :-1] ** 2).sum())
         if not value <= least * (1 + 1e-12) + 1e-9:  # too far: half of the way
@@ -74,7 +74,7 @@ def fit_logistic(features: Features, outcome: Outcome, c: float, start: Logistic
         raise InputError("Logistic regression finds no solution; leave out columns that tell the same.")
     # what a step from `before` gives for all rows is `theta`; the others are steps from there with their own sums
     everybody = _Solver(c, sums.curvature.sum(axis=0), before, q)
-    without = {}
+    without: dict[tuple[int, ...], Learned] = {}
     for folds in asked.without:
         rest = [f for f in range(len(sums.gradient)) if f not in folds]
         solver = _Solver(c, sums.curvature[rest].sum(axis=0), before, q)
@@ -91,7 +91,7 @@ def fit_logistic(features: Features, outcome: Outcome, c: float, start: Logistic
         ones = np.column_stack([x, np.ones(len(x))])
         return ((_truth(of, q) - _probability(ones @ theta.T)).T @ ones).ravel()
 
-    return Fitted(full, without, members, move, gradient_of, done)
+    return Fitted(full, without, members, move, gradient_of)
 
 
 class _Solver:

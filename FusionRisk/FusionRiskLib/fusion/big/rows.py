@@ -148,8 +148,8 @@ def open_rows(path: Path, schema: CohortSchema, outcome: bool = True, progress: 
     need_named(table.names, schema, path, outcome)
     if schema.visit is not None:
         raise InputError(
-            f"{path}: a table of this size is streamed, with one row per patient; keep one row of each (the first visit, "
-            "or the last with changes as columns), and take the visit out of the schema."
+            f"{path}: a table of this size is streamed, one row per patient; keep one row of each (the first visit, or "
+            "the last with changes as columns), and take the visit out of the schema."
         )
     planned = plan_predictors(table.names, schema, path, warnings)
     cells, ids, words = _scanned(table, schema, planned, outcome, progress)
@@ -168,10 +168,8 @@ def open_rows(path: Path, schema: CohortSchema, outcome: bool = True, progress: 
         elif table.is_number(one.column):
             kind, choices = "number", ()
         else:
-            found = words[one.column]
-            kind, choices = kind_of_words(
-                found, one.column, path, lambda word, found=found: f"{path}, row {found[word]}"
-            )
+            where = partial(_first_place, path, words[one.column])
+            kind, choices = kind_of_words(words[one.column], one.column, path, where)
         columns.append(Column(one.name, one.modality, kind, choices))
     times, in_days = read_times(rows, schema, outcome)
     return BigTable(
@@ -220,6 +218,10 @@ def _row_of_word(path: Path, start: int, code: Array, i: int) -> str:
     return f"{path}, row {start + (int(at[0]) if at.size else 0) + 1}"
 
 
+def _first_place(path: Path, found: Mapping[str, int], word: str) -> str:
+    return f"{path}, row {found[word]}"
+
+
 def _gather(found: dict[str, int], words: Sequence[str], code: Array, start: int) -> None:
     """Add the words of a batch with their rows; of numbers only those that decide what the column is."""
     for i, word in enumerate(words):
@@ -250,7 +252,7 @@ def _refuse_repeated(ids: Array, rows: Array, name: str, path: Path) -> None:
         second = int(again.min())
         first = int(np.flatnonzero(own == own[second])[0])
         raise InputError(
-            f"{path}, row {rows[second] + 1}: the patient of row {rows[first] + 1} is there again; keep one row of each."
+            f"{path}, row {rows[second] + 1}: the patient of row {rows[first] + 1} is there again; keep one."
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from CardioPrecisionLib.analysis import Figure, Result, Section, Table
 from CardioPrecisionLib.record import json_able
 from CardioPrecisionLib.report.figures import THEME, new_plot, style_axes, to_svg
@@ -17,9 +16,7 @@ from .scoring import ANSWERS, SPANS, Summary
 _SHOWN_REASONS = 15
 
 
-def summary_result(
-    found: Summary, card: Mapping[str, Any], level: float | None, warnings: Sequence[str]
-) -> Result:
+def summary_result(found: Summary, card: Mapping[str, Any], level: float | None, warnings: Sequence[str]) -> Result:
     """The run of a large prediction; the answers themselves lie beside the report."""
     told = list(warnings)
     if found.refused:

@@ -45,8 +45,8 @@ def check_streamed(table: Path, kind: str, learner: str | None) -> bool:
     if found.cells > big.WHOLE_CELLS:
         what = f"{kind} fusion" if kind not in ("early", "late") else f"the learner {learner}"
         raise InputError(
-            f"{table}: {found.rows} rows x {len(found.types)} columns are streamed, which {what} cannot; choose early or "
-            "late fusion with logistic or Cox regression, or draw patients with --sample."
+            f"{table}: {found.rows} rows x {len(found.types)} columns are streamed, which {what} cannot; choose early "
+            "or late fusion with logistic or Cox regression, or draw patients with --sample."
         )
     return False
 
@@ -92,8 +92,8 @@ def train(
     warnings = [*rows.warnings, *looked.warnings]
     if len(looked.rows) < len(rows):
         warnings.append(
-            f"The table was streamed: settings were chosen on {min(big.SETTING_ROWS, len(looked.rows))} rows drawn at "
-            f"random, leaks, usual ranges and conformal limits judged on {len(looked.rows)}; the model was fitted to all."
+            f"The table was streamed: settings were chosen on {min(big.SETTING_ROWS, len(looked.rows))} rows drawn "
+            f"at random, leaks, usual ranges and conformal limits judged on {len(looked.rows)}; all rows fitted the model."
         )
     details = {"patients": len(rows), "columns": len(done.model.columns), "members": len(done.members), "kind": kind}
     return warnings, details
