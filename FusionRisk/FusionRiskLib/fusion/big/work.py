@@ -93,7 +93,7 @@ def train(
     if len(looked.rows) < len(rows):
         warnings.append(
             f"The table was streamed: settings were chosen on {min(big.SETTING_ROWS, len(looked.rows))} rows drawn "
-            f"at random, leaks, usual ranges and conformal limits judged on {len(looked.rows)}; all rows fitted the model."
+            f"at random, leaks, usual ranges and conformal limits judged on {len(looked.rows)}; the model saw all."
         )
     details = {"patients": len(rows), "columns": len(done.model.columns), "members": len(done.members), "kind": kind}
     return warnings, details
