@@ -174,7 +174,7 @@ def read_cells_of(path: Path) -> CellTable:
     if table.cells > WHOLE_CELLS:
         raise InputError(
             f"{path}: {table.rows} rows x {len(table.types)} columns are too many to be read as a whole; "
-            "draw patients with --sample."
+            "draw patients with --sample, or give a smaller table."
         )
     cells: dict[str, list[str]] = {name: [] for name in table.names}
     for _, arrays in table.batches(table.names, 65_536):
