@@ -64,6 +64,8 @@ class ParquetTable:
         self.types = {name: schema.field(name).type for name in schema.names}
         self.names = [name for name, kind in self.types.items() if _readable(kind)]
         self.unreadable = [name for name in self.types if name not in self.names]
+        schemas = [file.schema_arrow for file in self._files]
+        self._numbers = {name for name in schema.names if all(_number(one.field(name).type) for one in schemas)}
         self.rows = sum(file.metadata.num_rows for file in self._files)
         if not self.rows:
             raise InputError(f"{self.path}: the cohort is empty; it needs a row per patient.")
@@ -74,7 +76,7 @@ class ParquetTable:
 
     def is_number(self, name: str) -> bool:
         """Whether a column holds numbers (not words, dates or yes and no) in every part."""
-        return all(_number(file.schema_arrow.field(name).type) for file in self._files)
+        return name in self._numbers
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[tuple[int, list[Any]]]:
         """Number of the first row, and an Arrow array for each column, `size` rows at a time or fewer."""
