@@ -449,6 +449,37 @@ def test_chained_imputation_and_chosen_modalities(made, tmp_path, streamed):
         jobs.train(made / "large.parquet", made / "binary.yaml", tmp_path / "n", modalities=("heart",))
 
 
+def test_three_classes(made, tmp_path, streamed):
+    whole = pq.read_table(made / "large.parquet")
+    months = whole["months"].to_numpy()
+    third = np.array(["short", "middle", "long"])[np.searchsorted(np.quantile(months, (1 / 3, 2 / 3)), months)]
+    table, schema = tmp_path / "t.parquet", tmp_path / "s.yaml"
+    pq.write_table(whole.append_column("span", pa.array(third)), table)
+    text = (made / "binary.yaml").read_text(encoding="utf-8").replace("months, ", "mace, months, ")
+    outcome = "{kind: multiclass, column: span, classes: [short, middle, long]}"
+    schema.write_text(text.replace("{kind: binary, column: mace, positive: yes}", outcome), encoding="utf-8")
+    cohort = read_cohort(table, schema)
+    for kind in ("early", "late"):
+        jobs.train(table, schema, tmp_path / kind, kind=kind, members=10)
+        kept = KeptModel(tmp_path / kind)
+        assert kept.model.target.classes == ("short", "middle", "long")
+        ordinary = fit_model(cohort, kept.model.config, 0, setting=kept.model.setting)
+        a, b = kept.model.predict(cohort.values).p, ordinary.predict(cohort.values).p
+        limit = 2e-4
+        if kind == "late":  # the stacker hears models of other folds: no further away than another draw of folds
+            limit = (
+                1.5
+                * np.abs(
+                    fit_model(cohort, kept.model.config, 1, setting=kept.model.setting).predict(cohort.values).p - b
+                ).max()
+            )
+        assert np.abs(a - b).max() < limit
+        rows = cohort.values[:40]
+        fast, plain = kept.say(rows, Together.of(kept.model, kept.members)), kept.say(rows)
+        np.testing.assert_allclose(fast.interval.high, plain.interval.high, atol=1e-10)
+        np.testing.assert_array_equal(fast.sets, plain.sets)
+
+
 def test_what_is_not_streamed_is_refused(made, tmp_path, streamed, monkeypatch):
     monkeypatch.setattr(big, "WHOLE_CELLS", 1000)
     table, schema = made / "large.parquet", made / "binary.yaml"
@@ -566,6 +597,21 @@ def test_cancelled_prediction_leaves_nothing(made, models, tmp_path, streamed):
 
     with pytest.raises(Cancelled):
         jobs.predict(models / "late-binary", [made / "large.parquet"], tmp_path / "answers", progress=progress)
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_leaves_nothing(made, models, tmp_path, streamed, monkeypatch):
+    write, written = pq.ParquetWriter.write_table, []
+
+    def full(self, *given, **more):
+        written.append(1)
+        if len(written) > 2:
+            raise OSError(28, "No space left on device")
+        write(self, *given, **more)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(InputError, match=r"answers.parquet: the answers cannot be written \(No space left"):
+        jobs.predict(models / "early-binary", [made / "large.parquet"], tmp_path / "answers")
     assert not list(tmp_path.iterdir())
 
 

@@ -200,6 +200,7 @@ def _scanned(
     for start, arrays in table.batches([schema.id, *named, *worded], 65_536):
         progress(start / table.rows, "Reading")
         code, words = words_of(arrays[0])
+        # 64 bits: two of a million patients share a hash by chance in one of 30 million tables
         ids[start : start + len(code)] = np.array([hash(word.strip()) for word in words], dtype=np.int64)[code]
         for name, array in zip((*named, *worded), arrays[1:], strict=True):
             code, words = words_of(array)
