@@ -25,6 +25,7 @@ from FusionRiskLib.fusion.big.rows import open_rows
 from FusionRiskLib.fusion.big.synthetic import write_large_table
 from FusionRiskLib.fusion.cohort import Outcome
 from FusionRiskLib.fusion.cohort_table import read_cohort
+from FusionRiskLib.fusion.evaluate import evaluate
 from FusionRiskLib.fusion.leakage import LeakageError
 from FusionRiskLib.fusion.learners import fit_learner
 from FusionRiskLib.fusion.models import fit_model
@@ -367,7 +368,11 @@ def models(made, tmp_path_factory):
             for outcome in ("binary", "survival"):
                 path = folder / f"{kind}-{outcome}"
                 done = jobs.train(made / "large.parquet", made / f"{outcome}.yaml", path, kind=kind, members=12)
-                assert done.details == {"patients": 3000, "columns": 24, "members": 12, "kind": kind}
+                judged = dict(done.details).pop("judged")
+                assert judged["rows"] == 3000
+                assert 0.65 < judged["auc"] < 0.85
+                wanted = {"patients": 3000, "columns": 24, "members": 12, "kind": kind, "judged": judged}
+                assert done.details == wanted
     return folder
 
 
@@ -409,6 +414,15 @@ def test_members_spread_as_refitted_ones_do(made, models):
     theirs = model_interval(kept.model, rows, refitted).width[:, 1]
     assert 0.8 < ours.mean() / theirs.mean() < 1.4
     assert np.corrcoef(ours, theirs)[0, 1] > 0.6
+
+
+def test_judged_by_folds_as_evaluate_judges(made, models):
+    kept = KeptModel(models / "early-binary")
+    judged = kept.card["training"]["streamed"]["by_models_of_folds"]
+    cohort = read_cohort(made / "large.parquet", made / "binary.yaml")
+    wanted = evaluate(cohort, {"early": kept.model.config}, folds=3, level=None).models["early"].metrics
+    assert judged["auc"] == pytest.approx(wanted["auc"].value, abs=0.01)
+    assert judged["log_loss"] == pytest.approx(wanted["log_loss"].value, abs=0.01)
 
 
 def test_conformal_sets_cover_new_patients(models, tmp_path):

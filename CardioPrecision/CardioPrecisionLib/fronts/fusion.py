@@ -96,6 +96,10 @@ def train(
 
     def show(out: Any, outcome: FusionOutcome) -> None:
         facts = outcome.details
+        if judged := facts.get("judged"):  # of a table that was streamed
+            words = {"auc": "AUC", "brier": "Brier score at the horizon", "log_loss": "log loss"}
+            found = ", ".join(f"{name} {judged[key]:.3f}" for key, name in words.items() if key in judged)
+            out.write(f"{found} on {judged['rows']} patients whom the model asked had not seen.\n")
         out.write(
             f"{facts['kind']} fusion of {facts['patients']} patients, {facts['columns']} columns. Judge it with "
             f"'cardioprecision fusion evaluate'.\nDone in {outcome.seconds:.1f} s. Model: {outcome.output}\n"

@@ -20,7 +20,9 @@ from ..cohort import Array, Cohort, Column, Outcome, make_cohort
 from ..learners import Cox, Learned, Logistic
 from ..model_config import ModelConfig, Target, evidence, evidence_width
 from ..models import EarlyModel, LateModel, Model, _check_modality, _fit_early
+from ..prediction import Prediction
 from ..preprocess import Preprocessor
+from ..recalibration import quality
 from .asked import FOLDS, Asked, Fitted, deal, draw, pairs, singles
 from .cox import fit_cox
 from .features import Features, Held, Streamed, finished, rising
@@ -33,11 +35,12 @@ LEARNERS = ("logistic", "cox")
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model, its members, and its conformal limits."""
+    """A model and its members; conformal limits and quality by the models of folds, on rows of the sample."""
 
     model: Model
     members: tuple[Model, ...]
     conformal: dict[str, Any]
+    quality: dict[str, float]
 
 
 def train_rows(
@@ -64,7 +67,7 @@ def train_rows(
     if config.kind == "early":
         columns = tuple(j for name in table.modalities if name in names for j in table.of(name))
         base = _fit_base(looked, columns, None, config, replace(asked, without=singles()), seed, progress)
-        return Trained(base.model, base.members, _limits_early(base, looked, columns, asked.fold, level))
+        return Trained(base.model, base.members, *_judged_early(base, looked, columns, asked.fold, level))
     if len(names) < 2:
         raise InputError("Late fusion needs at least two modalities; use early fusion.")
     return _fit_late(looked, config, names, replace(asked, without=[*singles(), *pairs()]), level, seed, progress)
@@ -156,13 +159,23 @@ def at_horizon(learned: Learned, horizon: float | None) -> Learned:
 
 
 # -- early ------------------------------------------------------------------------------------------------------------
-def _limits_early(base: _Base, looked: Looked, columns: tuple[int, ...], fold: Array, level: float) -> dict[str, Any]:
-    """Conformal limits from the sample, every row of which is predicted by the model without its fold."""
+def _judged_early(
+    base: _Base, looked: Looked, columns: tuple[int, ...], fold: Array, level: float
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Conformal limits and quality on the sample, every row of which is predicted by the model without its fold."""
     values = looked.sample.values[:, list(columns)]
     of_fold = fold[looked.rows]
     rows = [np.flatnonzero(of_fold == k) for k in range(FOLDS)]
     said = [base.of(base.fitted.without[(k,)]).predict(values[own]) for k, own in enumerate(rows)]
-    return limits_of(said, looked.sample.target.take(np.concatenate(rows)), level)
+    known = looked.sample.target.take(np.concatenate(rows))
+    return limits_of(said, known, level), quality(_joined(said, known.horizon), known)
+
+
+def _joined(said: Sequence[Prediction], horizon: float | None) -> Prediction:
+    """Rows of several predictions; of survival only what they say of the horizon, since each has times of its own."""
+    if horizon is None:
+        return Prediction(np.vstack([one.p for one in said]))
+    return Prediction(times=np.array([horizon]), survival=np.vstack([one.survival_at([horizon]) for one in said]))
 
 
 # -- late -------------------------------------------------------------------------------------------------------------
@@ -256,7 +269,8 @@ def _stacked(
         one = fit(said[k, rest].astype(np.float64), outcome.take(rest), Asked.nothing(len(rest)))
         rows.append(held[asked.fold[held] == k])
         predicted.append(one.model.predict(everybody[rows[-1]]))
-    conformal = limits_of(predicted, outcome.take(np.concatenate(rows)), level)
+    known = outcome.take(np.concatenate(rows))
+    conformal, good = limits_of(predicted, known, level), quality(_joined(predicted, known.horizon), known)
     target = Target.of(outcome)
     model = LateModel(config, target, {name: base.model for name, base in bases.items()}, stack.model)
     # a member's stacker learned from the evidence of its own bases: what that changes is seen in the sample
@@ -268,4 +282,4 @@ def _stacked(
         more = stack.fitted.gradient(own.transform(everybody[held] + moved[i]), sample) - at
         stacker = stack.of(stack.fitted.move(drawn, n / len(held) * more))
         members.append(LateModel(config, target, {name: base.members[i] for name, base in bases.items()}, stacker))
-    return Trained(model, tuple(members), conformal)
+    return Trained(model, tuple(members), conformal, good)

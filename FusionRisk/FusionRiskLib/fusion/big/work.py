@@ -87,7 +87,7 @@ def train(
         members=done.members,
         conformal=done.conformal,
         table=json_able(asdict(read_schema(schema))),
-        training=_facts(looked, seed),
+        training=_facts(looked, done.quality, seed),
     )
     warnings = [*rows.warnings, *looked.warnings]
     if len(looked.rows) < len(rows):
@@ -95,11 +95,11 @@ def train(
             f"The table was streamed: settings were chosen on {min(big.SETTING_ROWS, len(looked.rows))} rows drawn "
             f"at random, leaks, usual ranges and conformal limits judged on {len(looked.rows)}; the model saw all."
         )
-    details = {"patients": len(rows), "columns": len(done.model.columns), "members": len(done.members), "kind": kind}
-    return warnings, details
+    facts = {"patients": len(rows), "columns": len(done.model.columns), "members": len(done.members), "kind": kind}
+    return warnings, {**facts, "judged": {"rows": len(looked.rows), **done.quality}}
 
 
-def _facts(looked: Looked, seed: int) -> dict[str, Any]:
+def _facts(looked: Looked, quality: dict[str, float], seed: int) -> dict[str, Any]:
     """Of all rows, as `store` keeps them of a cohort."""
     outcome = looked.table.target
     columns = {
@@ -109,7 +109,12 @@ def _facts(looked: Looked, seed: int) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "patients": len(looked.table),
         "columns": columns,
-        "streamed": {"sample": len(looked.rows), "settings": min(big.SETTING_ROWS, len(looked.rows)), "seed": seed},
+        "streamed": {
+            "sample": len(looked.rows),
+            "settings": min(big.SETTING_ROWS, len(looked.rows)),
+            "seed": seed,
+            "by_models_of_folds": quality,
+        },
     }
     if outcome.kind == "survival":
         return facts | {"events": int(outcome.e.sum())}
