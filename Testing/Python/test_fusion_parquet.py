@@ -396,6 +396,9 @@ def test_models_are_those_of_the_whole(made, models, kind, outcome):
     # the stacker of late fusion hears models of other folds
     np.testing.assert_allclose(a, b, atol=5e-5 if kind == "early" else 0.04)
     assert np.corrcoef(a, b)[0, 1] > 0.999
+    guard = OutOfDistribution.fit(cohort.values, cohort.columns)
+    for key, value in guard.state().items():
+        np.testing.assert_allclose(kept.guard.state()[key], value, rtol=1e-9, err_msg=key)
     card = kept.card["training"]
     assert card["patients"] == 3000
     assert card["columns"]["laboratory_3"]["known"] == int(
@@ -502,6 +505,8 @@ def test_what_is_not_streamed_is_refused(made, tmp_path, streamed, monkeypatch):
             jobs.train(table, schema, tmp_path / "m", kind=kind, learner=learner)
     with pytest.raises(InputError, match="does not fit a binary outcome; choose logistic"):
         jobs.train(table, schema, tmp_path / "m", learner="cox")
+    with pytest.raises(InputError, match="needs at least two modalities"):
+        jobs.train(table, schema, tmp_path / "m", modalities=("image",))
     with pytest.raises(InputError, match="draw patients with --sample, or"):
         jobs.judge(table, schema, tmp_path / "j")
     text = schema.read_text(encoding="utf-8") + "visit: months\n"

@@ -182,7 +182,7 @@ def recalibrate(
     started = time.perf_counter()
     progress(0.0, "Reading")
     check_new(output)
-    if not table.is_file():
+    if not table.is_file() and not is_parquet(table):
         raise InputError(f"{table}: there is no such file.")
     kept = _opened(model)
     if kept.recalibration is not None:
@@ -205,7 +205,7 @@ def recalibrate(
     conformal = kept.card.get("conformal")
     level = float(conformal["level"]) if conformal else None
     _, facts = fit_recalibration(kept.model.predict(values[rows]), outcome.take(rows), level, seed)
-    facts["recalibration"] |= {"saved": utc_now(), "table_sha256": file_sha256(table)}
+    facts["recalibration"] |= {"saved": utc_now(), "table_sha256": work.hashes(table)}
     progress(0.9, "Writing")
     save_as(model, output, facts)
     progress(1.0, "Done")

@@ -59,6 +59,7 @@ def save_model(
     conformal: Mapping[str, Any] | None = None,
     table: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    guard: OutOfDistribution | None = None,
 ) -> Path:
     """Write a model that was fitted on `cohort`.
 
@@ -80,6 +81,8 @@ def save_model(
         The schema of the table that it was trained on, so that new rows are read alike.
     training : mapping or None
         Facts about all training patients, where `cohort` is a sample of them.
+    guard : OutOfDistribution or None
+        In the order of the model's columns; None for that of `cohort`.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def save_model(
             "table": table,
             "use": _USE + _GRAPH_USE * isinstance(model, GraphModel),
         }
-        guard = OutOfDistribution.fit(align(cohort, model.columns), model.columns)
+        guard = guard or OutOfDistribution.fit(align(cohort, model.columns), model.columns)
         arrays |= {f"guard.{name}": array for name, array in guard.state().items()}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
         _seal(work, card, path)

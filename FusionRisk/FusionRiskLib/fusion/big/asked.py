@@ -17,6 +17,7 @@ FOLDS = 5
 #: A step shorter than this, in any coefficient, was the last: the next would be its square.
 LAST_STEP = 1e-5
 MAX_PASSES = 30
+_DRAWN = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,4 +93,8 @@ def deal(outcome: Outcome, seed: int) -> Array:
 
 def draw(rows: int, members: int, seed: int) -> Array:
     """``(rows, members)`` uint8 of Poisson weights, the bootstrap of many rows."""
-    return np.random.default_rng((seed, 13)).poisson(1.0, (rows, members)).astype(np.uint8)
+    rng = np.random.default_rng((seed, 13))
+    weights = np.empty((rows, members), dtype=np.uint8)
+    for start in range(0, rows, _DRAWN):  # as drawn they take eight bytes each
+        weights[start : start + _DRAWN] = rng.poisson(1.0, (min(_DRAWN, rows - start), members))
+    return weights

@@ -28,6 +28,7 @@ from .cox import fit_cox
 from .features import Features, Held, Streamed, finished, rising
 from .look import Looked, sample_rows
 from .newton import fit_logistic, mapped
+from .rows import BigTable
 
 #: Learners that are fitted in passes.
 LEARNERS = ("logistic", "cox")
@@ -59,18 +60,33 @@ def train_rows(
         A learner that does not fit the outcome, too few patients of a modality, one modality only for late fusion.
     """
     table, outcome = looked.table, looked.table.target
-    fitting = "cox" if outcome.kind == "survival" else "logistic"
-    if config.learner != fitting:
-        raise InputError(f"The learner {config.learner!r} does not fit a {outcome.kind} outcome; choose {fitting}.")
-    names = config.modalities or table.modalities
+    names = check_asked(table, config)
     asked = Asked(deal(outcome, seed), draw(len(table), members, seed))
     if config.kind == "early":
         columns = tuple(j for name in table.modalities if name in names for j in table.of(name))
         base = _fit_base(looked, columns, None, config, replace(asked, without=singles()), seed, progress)
         return Trained(base.model, base.members, *_judged_early(base, looked, columns, asked.fold, level))
-    if len(names) < 2:
-        raise InputError("Late fusion needs at least two modalities; use early fusion.")
     return _fit_late(looked, config, names, replace(asked, without=[*singles(), *pairs()]), level, seed, progress)
+
+
+def check_asked(table: BigTable, config: ModelConfig) -> tuple[str, ...]:
+    """The modalities that a model uses.
+
+    Raises
+    ------
+    InputError
+        The learner does not fit the outcome, a modality is not there, or late fusion has one only.
+    """
+    kind, names = table.target.kind, config.modalities or table.modalities
+    fitting = "cox" if kind == "survival" else "logistic"
+    if config.learner != fitting:
+        raise InputError(f"The learner {config.learner!r} does not fit a {kind} outcome; choose {fitting}.")
+    stray = [m for m in names if m not in table.modalities]
+    if stray:
+        raise InputError(f"The table has no modality {stray[0]!r}; it has {', '.join(table.modalities)}.")
+    if config.kind == "late" and len(names) < 2:
+        raise InputError("Late fusion needs at least two modalities; use early fusion.")
+    return names
 
 
 # -- one model on prepared columns ------------------------------------------------------------------------------------

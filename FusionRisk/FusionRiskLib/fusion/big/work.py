@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from CardioPrecisionLib.record import file_sha256, json_able
 
 from .. import big
 from ..answer import KeptModel
-from ..cohort import Cohort
+from ..cohort import Cohort, Column
 from ..model_config import ModelConfig
+from ..out_of_distribution import OutOfDistribution
 from ..schema import CohortSchema, read_schema
 from ..store import save_model
-from .fit import LEARNERS, train_rows
+from .fit import LEARNERS, check_asked, train_rows
 from .look import Looked, look, sample_cohort
 from .parquet import ParquetTable, is_parquet
 from .rows import open_rows
@@ -72,11 +73,9 @@ def train(
 ) -> tuple[list[str], dict[str, Any]]:
     """As `jobs.train`; warnings, and what was done."""
     rows = open_rows(table, read_schema(schema), progress=part(progress, 0.0, 0.04))
-    stray = [m for m in modalities if m not in rows.modalities]
-    if stray:
-        raise InputError(f"The table has no modality {stray[0]!r}; it has {', '.join(rows.modalities)}.")
     learner = learner or ("cox" if rows.target.kind == "survival" else "logistic")
     config = ModelConfig(kind, learner, impute, tuple(modalities))  # type: ignore[arg-type]
+    check_asked(rows, config)
     looked = look(rows, seed, part(progress, 0.04, 0.15))
     done = train_rows(looked, config, members, level, seed, part(progress, 0.15, 0.97))
     progress(0.97, "Writing")
@@ -88,6 +87,7 @@ def train(
         conformal=done.conformal,
         table=json_able(asdict(read_schema(schema))),
         training=_facts(looked, done.quality, seed),
+        guard=_guard(looked, done.model.columns),
     )
     warnings = [*rows.warnings, *looked.warnings]
     if len(looked.rows) < len(rows):
@@ -97,6 +97,14 @@ def train(
         )
     facts = {"patients": len(rows), "columns": len(done.model.columns), "members": len(done.members), "kind": kind}
     return warnings, {**facts, "judged": {"rows": len(looked.rows), **done.quality}}
+
+
+def _guard(looked: Looked, columns: Sequence[Column]) -> OutOfDistribution:
+    """Distances as the sample has them; ranges and gaps of all rows."""
+    places = [looked.table.names.index(column.name) for column in columns]
+    drawn = OutOfDistribution.fit(looked.sample.values[:, places], columns)
+    low, high = looked.ranges[places].T
+    return replace(drawn, low=low, high=high, gaps=looked.known[places] < len(looked.table))
 
 
 def _facts(looked: Looked, quality: dict[str, float], seed: int) -> dict[str, Any]:
