@@ -20,6 +20,16 @@ _SHARED, _HELD = 4, 2_000_000
 _STATE = ("low", "middle", "high", "center", "scale", "covariance", "cuts", "gaps")
 
 
+#: What the reasons say that refuse a row, rather than flag it.
+_NOTHING = "nothing that the model needs is known"
+_FAR, _UNLIKE = "lies far outside", "the values together are unlike those of any training patient"
+
+
+def refuses(reason: str) -> bool:
+    """Whether a reason of a `Judgement` is one to refuse a row."""
+    return reason in (_NOTHING, _UNLIKE) or f" {_FAR} (" in reason
+
+
 class Likeness(StrEnum):
     """How a patient compares with the training patients."""
 
@@ -127,17 +137,15 @@ class OutOfDistribution:
                 unusual.setdefault(i, []).append(f"{name} is unknown, which it was in no training patient")
                 continue
             range_ = f"{self.low[j]:.4g} to {self.high[j]:.4g} in training"
-            where, into = ("far ", far) if beyond[i, j] else ("", unusual)
-            into.setdefault(i, []).append(f"{name} {values[i, j]:.7g} lies {where}outside ({range_})")
+            where, into = (_FAR, far) if beyond[i, j] else ("lies outside", unusual)
+            into.setdefault(i, []).append(f"{name} {values[i, j]:.7g} {where} ({range_})")
         for i in np.flatnonzero(distance > self.cuts[1]).tolist():
-            far.setdefault(i, []).append("the values together are unlike those of any training patient")
+            far.setdefault(i, []).append(_UNLIKE)
         for i in np.flatnonzero((distance > self.cuts[0]) & (distance <= self.cuts[1])).tolist():
             unusual.setdefault(i, []).append("the values together are unusual")
         nothing = set(np.flatnonzero(~known.any(axis=1)).tolist())
         return [
-            Judgement(Likeness.REFUSED, ("nothing that the model needs is known",))
-            if i in nothing
-            else _judged(far.get(i, []), unusual.get(i, []))
+            Judgement(Likeness.REFUSED, (_NOTHING,)) if i in nothing else _judged(far.get(i, []), unusual.get(i, []))
             for i in range(len(values))
         ]
 

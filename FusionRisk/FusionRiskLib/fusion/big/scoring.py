@@ -15,6 +15,7 @@ from CardioPrecisionLib.errors import InputError
 
 from ..answer import KeptModel, Said
 from ..cohort import Array, Cohort, align
+from ..out_of_distribution import refuses
 from .lines import Together
 from .rows import BigTable
 
@@ -34,7 +35,7 @@ class Summary:
     rows : int
     likeness : Counter
     reasons : Counter
-        Of refused rows, without their values.
+        Why rows were refused, without their values.
     total : numpy.ndarray
         ``(names,)`` sum of the probabilities of rows with an answer.
     spans : numpy.ndarray
@@ -67,7 +68,10 @@ class Summary:
         self.rows += len(refused)
         self.likeness.update(str(one.likeness) for one in said.likeness)
         self.reasons.update(
-            _without_values(reason) for i in np.flatnonzero(refused) for reason in set(said.likeness[i].reasons)
+            _without_values(reason)
+            for i in np.flatnonzero(refused)
+            for reason in said.likeness[i].reasons
+            if refuses(reason)
         )
         given = said.said[~refused]
         self.total += given.sum(axis=0)
@@ -78,7 +82,7 @@ class Summary:
 
 def _without_values(reason: str) -> str:
     """``age 400 lies far outside (...)`` is counted as ``age lies far outside``."""
-    return re.sub(r" \S+ lies ((?:far )?outside) \(.*\)$", r" lies \1", reason)
+    return re.sub(r" \S+ lies far outside \(.*\)$", " lies far outside", reason)
 
 
 def write_answers(kept: KeptModel, table: BigTable, path: Path, progress: Progress = silent) -> Summary:

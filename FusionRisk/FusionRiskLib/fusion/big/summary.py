@@ -13,7 +13,8 @@ from CardioPrecisionLib.report.templating import environment
 from ..report import model_record
 from .scoring import ANSWERS, SPANS, Summary
 
-_SHOWN_REASONS = 15
+#: Reasons of the table; all are in predictions.json.
+_SHOWN_REASONS = 50
 
 
 def summary_result(found: Summary, card: Mapping[str, Any], level: float | None, warnings: Sequence[str]) -> Result:
@@ -33,8 +34,6 @@ def summary_result(found: Summary, card: Mapping[str, Any], level: float | None,
             means=[(name, f"{100 * _mean(found, k):.1f}") for k, name in enumerate(found.names) if found.answered],
             sets=sorted(found.sets.items()),
             level=f"{100 * level:.0f} %" if level else "",
-            reasons=found.reasons.most_common(_SHOWN_REASONS),
-            more=max(0, len(found.reasons) - _SHOWN_REASONS),
             trained=card["training"]["patients"],
             kind=card["kind"],
             file=ANSWERS,
@@ -54,9 +53,13 @@ def summary_result(found: Summary, card: Mapping[str, Any], level: float | None,
             "refused_for": dict(found.reasons.most_common()),
         },
     }
-    reasons = found.reasons.most_common()
+    reasons = found.reasons.most_common(_SHOWN_REASONS)
     return Result(
-        tables=[Table("refused", "Refused", {"reason": [r for r, _ in reasons], "rows": [n for _, n in reasons]})],
+        tables=[
+            Table(
+                "refused", "Why rows were refused", {"reason": [r for r, _ in reasons], "rows": [n for _, n in reasons]}
+            )
+        ],
         figures=[_spread(found)] if found.answered else [],
         sections=[Section("answers", "Predictions", html)],
         warnings=told,
