@@ -38,6 +38,8 @@ from .parquet import ParquetTable, numbers_of, words_of
 
 #: Different words of one column that are looked at; `cohort_table.MAX_CHOICES` are allowed.
 _MOST_WORDS = 1000
+#: Rows read at a time of the columns that are no numbers.
+_SCANNED = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +199,7 @@ def _scanned(
     cells: dict[str, list[str]] = {name: [] for name in named}
     found: dict[str, dict[str, int]] = {name: {} for name in worded}
     ids = np.empty(table.rows, dtype=np.int64)
-    for start, arrays in table.batches([schema.id, *named, *worded], 65_536):
+    for start, arrays in table.batches([schema.id, *named, *worded], _SCANNED):
         progress(start / table.rows, "Reading")
         code, words = words_of(arrays[0])
         # 64 bits: two of a million patients share a hash by chance in one of 30 million tables
