@@ -218,6 +218,8 @@ def test_damaged_files(tmp_path):
         for read in (read_cohort, lambda p, s: list(open_rows(p, s).batches())):
             with pytest.raises(InputError, match="no Parquet table, or it is damaged"):
                 read(tmp_path / name, schema)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_cohort(tmp_path / "absent.parquet", schema)
     empty = {name: pa.array([], pa.string()) for name in MIXED if name != "comment"}
     with pytest.raises(InputError, match="is empty"):
         read_cohort(parquet(tmp_path / "empty.parquet", empty), schema)

@@ -106,8 +106,8 @@ def _open(path: Path) -> list[Any]:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    if isinstance(error, FileNotFoundError):
-        return InputError(f"{path}: there is no such file.")
+    if isinstance(error, OSError) and error.errno:
+        return InputError(f"{path}: the file cannot be read ({error.strerror or 'input error'}).")
     return InputError(f"{path}: this is no Parquet table, or it is damaged; write it anew, or give a CSV.")
 
 
