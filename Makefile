@@ -55,6 +55,7 @@ bench: $(STAMP)
 	@$(BIN)/python Testing/Benchmarks/bench_calcium.py
 	@$(BIN)/python Testing/Benchmarks/bench_ccta.py
 	@$(BIN)/python Testing/Benchmarks/bench_risk.py
+	@$(BIN)/python Testing/Benchmarks/bench_fusion.py
 
 docs: $(STAMP)
 	@$(BIN)/python tools/docs_pages.py

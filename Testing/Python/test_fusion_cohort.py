@@ -194,3 +194,14 @@ def test_align():
         align(cohort, columns(b=2), may_lack=["b"])
     with pytest.raises(InputError, match="trained with words"):
         align(cohort, [Column("a_0", "a", "choice", ("x",))])
+
+
+def test_a_pattern_names_columns_of_a_modality(tmp_path):
+    text = "pid,sex,net_00,net_01,net_note,died\na,male,1,2,x,yes\nb,female,3,4,y,no\n"
+    schema = BINARY | {"modalities": {"image": ["net_0*"]}}
+    cohort = read_cohort(write(tmp_path, text), parse_schema(schema))
+    assert [(c.name, c.modality) for c in cohort.columns][-2:] == [("net_00", "image"), ("net_01", "image")]
+    aside = parse_schema(BINARY | {"modalities": {"image": ["net_*"]}, "exclude": ["net_note"]})
+    assert read_cohort(write(tmp_path, text), aside).names[-2:] == ("net_00", "net_01")
+    with pytest.raises(InputError, match=r"the column 'web_\*', named in the schema, is not in the table"):
+        read_cohort(write(tmp_path, text), parse_schema(BINARY | {"modalities": {"image": ["web_*"]}}))

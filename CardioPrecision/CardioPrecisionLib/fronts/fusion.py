@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Fusion models: clinical data joined with the measurements of the other modules.", rich_markup_mode=None
 )
 
-Table = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV: a row per patient, or per visit.")]
+Table = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV or Parquet: a row per patient, or per visit.")]
 Schema = Annotated[Path, typer.Option("--schema", "-s", metavar="FILE", help="YAML or JSON: what its columns are.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.")]
 Learner = Annotated[
@@ -38,6 +38,7 @@ Visits = Annotated[
     str | None,
     typer.Option(help="Of repeated visits: baseline, change (last minus first), or sequence (the last few)."),
 ]
+Sample = Annotated[int | None, typer.Option(min=20, metavar="N", help="Only N patients, drawn at random.")]
 Seed = Annotated[int, typer.Option(help="Of folds and draws.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show library messages and tracebacks.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
@@ -89,6 +90,7 @@ def train(
     modalities: Annotated[str | None, typer.Option(help="Only these, by comma. Default: all.")] = None,
     visits: Visits = None,
     members: Annotated[int, typer.Option(min=10, max=500, help="Refitted models that show model uncertainty.")] = 40,
+    sample: Sample = None,
     seed: Seed = 0,
     verbose: Verbose = False,
 ) -> None:
@@ -98,11 +100,15 @@ def train(
     def work(progress: Any) -> FusionOutcome:
         return jobs.train(
             table, schema, output, kind=model, learner=learner, impute=impute, modalities=_many(modalities),
-            visits=visits, members=members, seed=seed, progress=progress,
+            visits=visits, members=members, sample=sample, seed=seed, progress=progress,
         )  # fmt: skip
 
     def show(out: Any, outcome: FusionOutcome) -> None:
         facts = outcome.details
+        if judged := facts.get("judged"):  # of a table that was streamed
+            words = {"auc": "AUC", "brier": "Brier score at the horizon", "log_loss": "log loss"}
+            found = ", ".join(f"{name} {judged[key]:.3f}" for key, name in words.items() if key in judged)
+            out.write(f"{found} on {judged['rows']} patients whom the model asked had not seen.\n")
         out.write(
             f"{facts['kind']} fusion of {facts['patients']} patients, {facts['columns']} columns. Judge it with "
             f"'cardioprecision fusion evaluate'.\nDone in {outcome.seconds:.1f} s. Model: {outcome.output}\n"
@@ -124,6 +130,7 @@ def evaluate(
     repeats: Annotated[int, typer.Option(min=1, max=100)] = 1,
     by: Annotated[str, typer.Option(help="Folds of patients, or of whole sites: patient, site.")] = "patient",
     sets: Annotated[bool, typer.Option(help="Judge conformal sets as well, which takes five more fits each.")] = True,
+    sample: Sample = None,
     seed: Seed = 0,
     json_output: Json = False,
     verbose: Verbose = False,
@@ -137,7 +144,7 @@ def evaluate(
     def work(progress: Any) -> FusionOutcome:
         return jobs.judge(
             table, schema, output, kinds=_many(models), learner=learner, impute=impute, visits=visits, folds=folds,
-            repeats=repeats, by=by, level=0.9 if sets else None, seed=seed,  # type: ignore[arg-type]
+            repeats=repeats, by=by, level=0.9 if sets else None, sample=sample, seed=seed,  # type: ignore[arg-type]
             progress=progress, command=_command(),
         )  # fmt: skip
 
@@ -172,7 +179,9 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")],
     rows: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="ROWS", help="A CSV of patients, or measurements.json of one patient's runs."),
+        typer.Argument(
+            metavar="ROWS", help="A CSV or Parquet table of patients, or measurements.json of one patient's runs."
+        ),
     ] = None,
     output: Output = Path("prediction"),
     schema: Annotated[
@@ -197,6 +206,9 @@ def predict(
             text = (outcome.output / "predictions.json").read_text(encoding="utf-8")
             out.write(json.dumps(json.loads(text), indent=2) + "\n")
             return
+        if "summary" in outcome.details:
+            _show_summary(out, outcome)
+            return
         answers = outcome.details["answers"]
         table = []
         for i in range(min(outcome.details["rows"], 20)):
@@ -208,6 +220,16 @@ def predict(
     outcome = _done(work, show, verbose, json_output)
     if outcome.details["refused"] == outcome.details["rows"]:
         raise typer.Exit(NothingAssessable.exit_code)
+
+
+def _show_summary(out: Any, outcome: FusionOutcome) -> None:
+    """Of a table that is too large to be shown."""
+    found = outcome.details["summary"]
+    rows = [[name, str(found.likeness[name])] for name in ("inside", "flagged", "refused")]
+    for k, name in enumerate(found.names if found.answered else ()):
+        rows.append([f"mean of {name}", f"{100 * found.total[k] / found.answered:.1f} %"])
+    show_table(out, f"{found.rows} rows", ["", ""], rows)
+    out.write(f"Done in {outcome.seconds:.1f} s. Answers: {outcome.output / 'answers.parquet'}\n")
 
 
 @app.command()

@@ -33,7 +33,7 @@ def refuse_formulas(name: str, cells: Sequence[Any], place: Place) -> None:
             raise InputError(f"{place(i)}: {name} holds a formula ({cell[:20]!r}); give values only.")
 
 
-def read_cells(f: Field, cells: Sequence[Any], place: Place, unit: str | None = None) -> Array:
+def read_cells(f: Field, cells: Sequence[Any] | Array, place: Place, unit: str | None = None) -> Array:
     """The cells of a field as numbers.
 
     Parameters
@@ -41,7 +41,7 @@ def read_cells(f: Field, cells: Sequence[Any], place: Place, unit: str | None = 
     f : Field
         A number, yes/no or choice.
     cells : sequence
-        Text, numbers, booleans or None.
+        Text, numbers, booleans or None; or an array of float64.
     place : callable
         For messages.
     unit : str or None
@@ -94,7 +94,9 @@ def unusual(f: Field, values: Array) -> Array:
     return np.asarray((values < f.usual_low) | (values > f.usual_high))
 
 
-def _numbers(f: Field, cells: Sequence[Any], place: Place) -> Array:
+def _numbers(f: Field, cells: Sequence[Any] | Array, place: Place) -> Array:
+    if f.numeric and isinstance(cells, np.ndarray) and cells.dtype == np.float64:
+        return cells
     if f.numeric and not any(isinstance(cell, bool) for cell in cells):
         try:
             return np.asarray(cells, dtype=object).astype(np.float64)

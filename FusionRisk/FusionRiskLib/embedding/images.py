@@ -10,7 +10,7 @@ from CardioPrecisionLib.bundle.registry import Bundle
 from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.image import Sequence, is_image_file, read_frames
 
-from ..fusion.cohort_table import _Table
+from ..fusion.cohort_table import CellTable
 
 ID, IMAGE, VISIT = "patient_id", "image", "visit"
 
@@ -47,7 +47,7 @@ def read_list(path: Path) -> tuple[list[ListedImage], bool]:
     InputError
         No table, a column missing, an empty cell, or the same line twice.
     """
-    table = _Table(path)
+    table = CellTable.of_csv(path, "the list is empty; it needs a header line and a line per image")
     patients = table.column(ID, "which tells patients apart")
     images = table.column(IMAGE, "which says where the images are")
     with_visits = VISIT in table.cells

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,15 @@ from .out_of_distribution import Judgement, Likeness
 from .prediction import Interval, Prediction
 from .recalibration import Recalibration
 from .store import load_folder
-from .uncertainty import model_interval
+from .uncertainty import interval_of, model_interval, said_of
 
 #: The site of a score of the whole.
 WHOLE = "total"
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """Of some rows.
+class Said:
+    """Of some rows, without contributions.
 
     Attributes
     ----------
@@ -50,8 +50,6 @@ class Answers:
     level : float or None
         Of sets or bound.
     likeness : list of Judgement
-    contributions : Contributions
-        By column.
     without : mapping
         Modality -> ``(rows, classes)`` or ``(rows, 1)``; empty where the model has one modality.
     """
@@ -65,7 +63,6 @@ class Answers:
     bound: Array | None
     level: float | None
     likeness: list[Judgement]
-    contributions: Contributions
     without: Mapping[str, Array]
 
     @property
@@ -79,6 +76,17 @@ class Answers:
     def refused(self) -> Array:
         """``(rows,)`` bool."""
         return np.array([one.likeness is Likeness.REFUSED for one in self.likeness], dtype=bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers(Said):
+    """With contributions, by column."""
+
+    contributions: Contributions
+
+
+#: ``(rows, columns)`` to what the model says, ``(members, ...)`` what its members say, and the answers without each.
+Everything = Callable[[Array], tuple[Prediction, Array, Mapping[str, Prediction]]]
 
 
 class KeptModel:
@@ -101,25 +109,30 @@ class KeptModel:
 
     def answer(self, values: Array) -> Answers:
         """Answers for ``(rows, columns)`` in the order of the model's columns, NaN where unknown."""
+        said = self.say(values)
+        return Answers(**vars(said), contributions=contributions(self.model, values))
+
+    def say(self, values: Array, everything: Everything | None = None) -> Said:
+        """The same without contributions; `everything` is a faster way to ask the model and its members."""
         model: Model = self.model
         target = model.target
         said_by = self.recalibration.said if self.recalibration is not None else lambda values: values
-        raw = model.predict(values)
+        alone: Mapping[str, Prediction]
+        interval, modalities = None, {column.modality for column in model.columns}
+        if everything is None:
+            raw = model.predict(values)
+            alone = without_each(model, values) if len(modalities) > 1 else {}
+            if self.members or model.config.kind == "joint":
+                interval = model_interval(model, values, self.members, change=said_by)
+        else:
+            raw, by_members, alone = everything(values)
+            interval = interval_of(said_by(said_of(raw, target.horizon)), said_by(by_members))
         predicted = self.recalibration.apply(raw) if self.recalibration is not None else raw
-        interval = None
-        if self.members or model.config.kind == "joint":
-            interval = model_interval(model, values, self.members, change=said_by)
-        likeness = self.guard.judge(values)
         said = said_by(_said(raw, target))
-        modalities = {column.modality for column in model.columns}
-        without = (
-            {name: said_by(_said(p, target)) for name, p in without_each(model, values).items()}
-            if len(modalities) > 1
-            else {}
-        )
+        without = {name: said_by(_said(p, target)) for name, p in alone.items()}
         conformal = self.card.get("conformal")
         survival = target.kind == "survival"
-        answers = Answers(
+        found = Said(
             target=target,
             columns=model.columns,
             values=values,
@@ -128,13 +141,13 @@ class KeptModel:
             sets=sets_of(conformal, predicted) if conformal and not survival else None,
             bound=bound_of(conformal, predicted) if conformal and survival else None,
             level=float(conformal["level"]) if conformal else None,
-            likeness=likeness,
-            contributions=contributions(model, values),
+            likeness=self.guard.judge(values),
             without=without,
         )
+        refused = found.refused
         for table in (said, *without.values()):
-            table[answers.refused] = np.nan
-        return answers
+            table[refused] = np.nan
+        return found
 
 
 def _said(predicted: Prediction, target: Target) -> Array:

@@ -263,6 +263,17 @@ def check_trainable(cohort: Cohort, folds: int = 5) -> None:
     InputError
         Too few patients, too few of a class or with an event for the folds, a column that never changes or is empty.
     """
+    check_patients(cohort, folds)
+    if not cohort.columns:
+        raise InputError("The cohort has no predictor; name columns of modalities in its schema.")
+    finite = np.isfinite(cohort.values)
+    low = np.where(finite, cohort.values, np.inf).min(axis=0)
+    high = np.where(finite, cohort.values, -np.inf).max(axis=0)
+    refuse_constant(cohort.names, low, high)
+
+
+def check_patients(cohort: Cohort, folds: int = 5) -> None:
+    """Refuse too few patients, or too few of a class or with an event for the folds."""
     outcome = cohort.target
     if cohort.n_patients < MIN_PATIENTS:
         raise InputError(
@@ -277,15 +288,14 @@ def check_trainable(cohort: Cohort, folds: int = 5) -> None:
             count = len(np.unique(cohort.patient[outcome.y == i]))
             if count < folds:
                 raise InputError(f"{count} patients are of class {name!r}; {folds} folds need {folds} of each class.")
-    if not cohort.columns:
-        raise InputError("The cohort has no predictor; name columns of modalities in its schema.")
-    finite = np.isfinite(cohort.values)
-    low = np.where(finite, cohort.values, np.inf).min(axis=0)
-    high = np.where(finite, cohort.values, -np.inf).max(axis=0)
-    empty = [cohort.names[i] for i in np.flatnonzero(~finite.any(axis=0))]
+
+
+def refuse_constant(names: Sequence[str], low: Array, high: Array) -> None:
+    """Refuse columns that are empty (`low` infinite) or never change; ``(columns,)`` smallest and largest values."""
+    empty = [names[i] for i in np.flatnonzero(low > high).tolist()]
     if empty:
         raise InputError(f"The column {_few(empty)} holds no value; exclude it in the schema.")
-    constant = [cohort.names[i] for i in np.flatnonzero(low == high)]
+    constant = [names[i] for i in np.flatnonzero(low == high).tolist()]
     if constant:
         raise InputError(f"The column {_few(constant)} has one value only; exclude it in the schema.")
 

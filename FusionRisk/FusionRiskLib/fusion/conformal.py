@@ -283,12 +283,14 @@ def quantile_times(times: Array, survival: Array, shares: Array) -> Array:
     died = np.maximum.accumulate(1 - np.column_stack([np.ones(len(survival)), survival]), axis=1)
     grid = np.r_[0.0, times]
     result = np.empty((len(survival), len(shares)))
-    for i, row in enumerate(died):
+    rows, last = np.arange(len(died)), died.shape[1]
+    for i, share in enumerate(shares):
         # where the curve stays level the earliest time counts: a lower bound
-        right = np.searchsorted(row, shares, side="left")
-        inside = (right > 0) & (right < len(row))
+        right = (died < share).sum(axis=1)
+        inside = (right > 0) & (right < last)
         j = np.where(inside, right, 1)
-        step = np.where(inside, row[j] - row[j - 1], 1.0)
-        between = grid[j - 1] + (grid[j] - grid[j - 1]) * (shares - row[j - 1]) / step
-        result[i] = np.where(inside, between, np.where(right == 0, 0.0, grid[-1]))
+        before = died[rows, j - 1]
+        step = np.where(inside, died[rows, j] - before, 1.0)
+        between = grid[j - 1] + (grid[j] - grid[j - 1]) * (share - before) / step
+        result[:, i] = np.where(inside, between, np.where(right == 0, 0.0, grid[-1]))
     return result

@@ -21,6 +21,8 @@ from ..clinical.files import delimiter_of, read_record, read_text
 from ..clinical.measured import read_run, with_measurements
 from ..clinical.record import make_record
 from .answer import KeptModel, values_of_patient
+from .big import work
+from .big.parquet import ParquetTable, is_parquet
 from .calibration import calibrate
 from .cohort import Cohort, align, check_trainable
 from .cohort_table import read_cohort
@@ -33,7 +35,7 @@ from .models import ModelConfig, fit_model
 from .out_of_distribution import Likeness
 from .recalibration import recalibrate as fit_recalibration
 from .report import answers_result, evaluation_result
-from .schema import CohortSchema, read_schema
+from .schema import CohortSchema, like, read_schema
 from .store import check_new, save_as, save_model
 from .uncertainty import bootstrap_members
 from .visits import VISITS, how_joined, one_row_each
@@ -61,11 +63,11 @@ class FusionOutcome:
     details: Mapping[str, Any]
 
 
-def read_table(table: Path, schema: Path, visits: str | None) -> Cohort:
-    """A cohort with one row per patient."""
-    for path in (table, schema):
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file.")
+def read_table(table: Path, schema: Path, visits: str | None, sample: int | None = None, seed: int = 0) -> Cohort:
+    """A cohort with one row per patient; `sample` of them drawn at random."""
+    _need_files(table, schema)
+    if sample is not None and work.is_large(table):
+        return work.drawn(table, schema, sample, seed)
     cohort = read_cohort(table, schema)
     if cohort.visit is not None:
         if visits not in VISITS:
@@ -74,7 +76,15 @@ def read_table(table: Path, schema: Path, visits: str | None) -> Cohort:
                 "sequence (the last few in their order)."
             )
         cohort = one_row_each(cohort, visits)  # type: ignore[arg-type]
+    if sample is not None and sample < len(cohort):
+        cohort = cohort.take(np.sort(np.random.default_rng((seed, 11)).choice(len(cohort), sample, replace=False)))
     return cohort
+
+
+def _need_files(table: Path, schema: Path) -> None:
+    for path in (table, schema):
+        if not path.is_file() and not (path == table and is_parquet(path)):
+            raise InputError(f"{path}: there is no such file.")
 
 
 def config_of(cohort: Cohort, kind: str, learner: str | None, impute: str, modalities: Sequence[str]) -> ModelConfig:
@@ -100,12 +110,14 @@ def train(
     modalities: Sequence[str] = (),
     visits: str | None = None,
     members: int = 40,
+    sample: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> FusionOutcome:
-    """Train a model on a whole cohort and write its folder.
+    """Train a model on a whole cohort, or on `sample` patients drawn at random, and write its folder.
 
-    A training that was stopped goes on where it was: finished models are kept beside the output until it is done.
+    A training that was stopped goes on where it was: finished models are kept beside the output until it is done. A
+    large Parquet table is streamed (`big`), and begins anew.
 
     Raises
     ------
@@ -115,7 +127,15 @@ def train(
     started = time.perf_counter()
     progress(0.0, "Reading")
     check_new(output)
-    cohort = read_table(table, schema, visits)
+    _need_files(table, schema)
+    if sample is None and work.is_large(table) and work.check_streamed(table, kind, learner, impute):
+        warnings, done = work.train(
+            table, schema, output, kind=kind, learner=learner, impute=impute, modalities=modalities, members=members,
+            level=_LEVEL, seed=seed, progress=progress,
+        )  # fmt: skip
+        progress(1.0, "Done")
+        return FusionOutcome(output, Result(warnings=warnings), time.perf_counter() - started, done)
+    cohort = read_table(table, schema, visits, sample, seed)
     check_trainable(cohort)
     warnings = [*cohort.warnings, *check_all(cohort, outer_folds(cohort, 5, 1, seed, "patient"))]
     config = config_of(cohort, kind, learner, impute, modalities)
@@ -166,7 +186,7 @@ def recalibrate(
     started = time.perf_counter()
     progress(0.0, "Reading")
     check_new(output)
-    if not table.is_file():
+    if not table.is_file() and not is_parquet(table):
         raise InputError(f"{table}: there is no such file.")
     kept = _opened(model)
     if kept.recalibration is not None:
@@ -189,7 +209,7 @@ def recalibrate(
     conformal = kept.card.get("conformal")
     level = float(conformal["level"]) if conformal else None
     _, facts = fit_recalibration(kept.model.predict(values[rows]), outcome.take(rows), level, seed)
-    facts["recalibration"] |= {"saved": utc_now(), "table_sha256": file_sha256(table)}
+    facts["recalibration"] |= {"saved": utc_now(), "table_sha256": work.hashes(table)}
     progress(0.9, "Writing")
     save_as(model, output, facts)
     progress(1.0, "Done")
@@ -218,6 +238,7 @@ def judge(
     repeats: int = 1,
     by: Literal["patient", "site"] = "patient",
     level: float | None = _LEVEL,
+    sample: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
     command: list[str] | None = None,
@@ -234,9 +255,10 @@ def judge(
     started = time.perf_counter()
     if folds < 2 or repeats < 1:
         raise InputError("Judging needs at least 2 folds and 1 repeat.")
-    cohort = read_table(table, schema, visits)
+    cohort = read_table(table, schema, visits, sample, seed)
     models = judged_models(cohort, kinds, learner, impute)
     asked = {"folds": folds, "repeats": repeats, "seed": seed, "by": by, "level": level}
+    asked |= {} if sample is None else {"sample": len(cohort)}
     record = RunRecord("fusion-evaluate", parameters=json_able({"models": models, **asked}), command=command)
     record.inputs = [_input("table", table), _input("schema", schema)]
     with OutputFolder(output) as folder:
@@ -300,6 +322,8 @@ def predict(
     record = RunRecord("fusion-predict", parameters={"level": _LEVEL}, command=command)
     record.inputs = [{"role": "model", "path": str(model), "sha256": file_sha256(model / "manifest.json")}]
     warnings: list[str] = []
+    if tables and work.is_large(tables[0]):
+        return _predict_large(kept, tables[0], schema, output, record, started, progress)
     if tables:
         cohort = read_cohort(tables[0], _schema_for(tables[0], kept, schema), outcome=False)
         cohort = _one_row_each(cohort, kept)
@@ -338,8 +362,32 @@ def predict(
     return FusionOutcome(output, result, time.perf_counter() - started, details)
 
 
+def _predict_large(
+    kept: KeptModel,
+    table: Path,
+    schema: Path | None,
+    output: Path,
+    record: RunRecord,
+    started: float,
+    progress: Progress,
+) -> FusionOutcome:
+    """Answers for a table that is streamed: a Parquet file of them and a report of counts."""
+    record.inputs.append(_input("table", table))
+    with OutputFolder(output) as folder:
+        with record.stage("run"):
+            result, summary = work.predict(
+                kept, table, _schema_for(table, kept, schema), folder.work, part(progress, 0.0, 0.95)
+            )
+        progress(0.96, "Writing")
+        write_page(folder.work, "Fusion model: predictions", result, Patient(), record)
+        folder.commit()
+    progress(1.0, "Done")
+    details = {"rows": summary.rows, "refused": summary.refused, "summary": summary}
+    return FusionOutcome(output, result, time.perf_counter() - started, details)
+
+
 def _input(role: str, path: Path) -> dict[str, Any]:
-    return {"role": role, "path": str(path), "sha256": file_sha256(path)}
+    return {"role": role, "path": str(path), "sha256": work.hashes(path)}
 
 
 def _opened(model: Path) -> KeptModel:
@@ -369,9 +417,11 @@ def _schema_of(kept: KeptModel, given: Path | None) -> CohortSchema:
 def _schema_for(table: Path, kept: KeptModel, given: Path | None) -> CohortSchema:
     """How to read a table to predict on: as the training table, without what only training needs."""
     schema = _schema_of(kept, given)
-    text = read_text(table)
-    head = text.split("\n", 1)[0]
-    names = {name.strip() for name in next(csv.reader([head], delimiter=delimiter_of(head)), [])}
+    if is_parquet(table):
+        names = set(ParquetTable(table).names)
+    else:
+        head = read_text(table).split("\n", 1)[0]
+        names = {name.strip() for name in next(csv.reader([head], delimiter=delimiter_of(head)), [])}
     return replace(
         schema,
         site=None,
@@ -380,7 +430,7 @@ def _schema_for(table: Path, kept: KeptModel, given: Path | None) -> CohortSchem
         baseline_at=None,
         outcome_at=None,
         measured_at={},
-        modalities={m: tuple(c for c in group if c in names) for m, group in schema.modalities.items()},
+        modalities={m: tuple(c for c in group if like(c, names)) for m, group in schema.modalities.items()},
         columns={c: to for c, to in schema.columns.items() if c in names},
         exclude=tuple(
             c

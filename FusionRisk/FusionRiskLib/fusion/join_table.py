@@ -11,7 +11,7 @@ from CardioPrecisionLib.errors import InputError
 from CardioPrecisionLib.replacing import replacing
 
 from ..clinical.files import PATIENT_COLUMNS, read_text
-from .cohort_table import _Table
+from .cohort_table import CellTable
 
 #: Names of patient and visit in tables that the project writes.
 ID, VISIT = "patient_id", "visit"
@@ -40,7 +40,7 @@ class Joined:
     warnings: tuple[str, ...] = field(default=())
 
 
-def row_of_key(table: _Table, id: str, visit: str | None) -> dict[tuple[str, str], int]:
+def row_of_key(table: CellTable, id: str, visit: str | None) -> dict[tuple[str, str], int]:
     """Patient and visit -> row; raises `InputError` where one is there twice or not named, telling lines, not names."""
     ids = table.column(id, "which tells patients apart")
     visits = table.column(visit, "which tells visits apart") if visit else ("",) * len(ids)
@@ -61,7 +61,7 @@ def check_join(
     cohort_csv: Path, list_csv: Path, columns: Sequence[str], id: str | None = None, visit: str | None = None
 ) -> None:
     """Raise what `join_columns` would raise, before the table with `columns` has been made from the list."""
-    cohort, listed = _Table(Path(cohort_csv)), _Table(Path(list_csv))
+    cohort, listed = CellTable.of_csv(Path(cohort_csv)), CellTable.of_csv(Path(list_csv))
     _matches(cohort, listed, id, visit)
     _refuse_same(cohort, columns)
 
@@ -91,7 +91,7 @@ def check_output(path: Path, mark: str, inputs: Sequence[Path | None] = ()) -> N
         raise InputError(f"{path}: this file was not made by this command; choose another name with -o.")
 
 
-def _keys(cohort: _Table, table: _Table, id: str | None, visit: str | None) -> tuple[str, str | None]:
+def _keys(cohort: CellTable, table: CellTable, id: str | None, visit: str | None) -> tuple[str, str | None]:
     """The columns of the cohort that tell patients and, where the table has them, visits apart."""
     who = id or next((name for name in cohort.names if name.lower() in PATIENT_COLUMNS), None)
     if who is None or who not in cohort.cells:
@@ -107,13 +107,13 @@ def _keys(cohort: _Table, table: _Table, id: str | None, visit: str | None) -> t
     return who, when
 
 
-def _refuse_same(cohort: _Table, columns: Sequence[str]) -> None:
+def _refuse_same(cohort: CellTable, columns: Sequence[str]) -> None:
     twice = [name for name in columns if name in cohort.cells]
     if twice:
         raise InputError(f"{cohort.path}: the column {twice[0]!r} is there already; take it out of one of the tables.")
 
 
-def _matches(cohort: _Table, table: _Table, id: str | None, visit: str | None) -> tuple[list[int | None], int]:
+def _matches(cohort: CellTable, table: CellTable, id: str | None, visit: str | None) -> tuple[list[int | None], int]:
     """For every row of the cohort its row of the table; and how many rows of the table no patient of the cohort has."""
     who, when = _keys(cohort, table, id, visit)
     mine = row_of_key(cohort, who, when)
@@ -159,7 +159,7 @@ def join_columns(
     for given in (cohort_csv, table_csv):
         if output.resolve() == given.resolve():
             raise InputError(f"{output}: the output would overwrite the table {given}; give another name.")
-    cohort, table = _Table(cohort_csv), _Table(table_csv)
+    cohort, table = CellTable.of_csv(cohort_csv), CellTable.of_csv(table_csv)
     rows, over = _matches(cohort, table, id, visit)
     added = [name for name in table.names if name not in (ID, VISIT) and not name.endswith(_FOR_PEOPLE)]
     if not added:

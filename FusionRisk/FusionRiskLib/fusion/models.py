@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from CardioPrecisionLib.analysis import Progress, part, silent
 from CardioPrecisionLib.errors import InputError
 
-from .cohort import Array, Cohort, Column, align
+from .cohort import Array, Cohort, Column, Outcome, align
 from .folds import inner_folds
 from .graph import GraphModel, fit_graph
 from .joint import JointModel, fit_joint
@@ -172,6 +172,7 @@ def _fit_early(
     progress: Progress,
     setting: Mapping[str, float] | None = None,
     inside: bool = True,
+    learn: Callable[[str, Array, Outcome, Mapping[str, float], int, Width | None], Learned] = fit_learner,
 ) -> tuple[EarlyModel, list[tuple[Array, Prediction]]]:
     """The model, and for each inner fold its test rows and their predictions with the setting that was chosen."""
     outcome = cohort.target
@@ -186,13 +187,13 @@ def _fit_early(
         train, test = outcome.take(fold.train), outcome.take(fold.test)
         for i, candidate in enumerate(grid):
             progress((done + i / len(grid)) / (len(folds) + 1), "settings")
-            predicted = fit_learner(config.learner, x, train, candidate, seed, width).predict(x_test)
+            predicted = learn(config.learner, x, train, candidate, seed, width).predict(x_test)
             losses[i] += inner_loss(predicted, test, outcome) * len(fold.test)
             kept[i].append((fold.test, predicted))
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
     preprocessor = Preprocessor.fit(cohort.values, cohort.columns, config.impute, config.draw)
     x, width = _prepared(preprocessor, cohort.values, config.learner, training=True)
-    learned = fit_learner(config.learner, x, outcome, grid[best], seed, width)
+    learned = learn(config.learner, x, outcome, grid[best], seed, width)
     progress(1.0, "settings")
     return EarlyModel(config, Target.of(outcome), preprocessor, learned, dict(grid[best])), kept[best]
 

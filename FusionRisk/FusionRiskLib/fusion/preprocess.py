@@ -139,13 +139,11 @@ class Preprocessor:
 
     def transform(self, values: Array) -> Array:
         """``(rows, features)`` without gaps; what is said of a row does not depend on the others."""
-        rng = self._rng(0)
-        return np.hstack([self.slots(values, rng, alike=True), self._shown(values)])
+        return self._features(values, self._rng(0), alike=True)
 
     def prepare(self, values: Array) -> Array:
         """Training rows as `transform`, but where gaps are drawn, every row has draws of its own."""
-        rng = self._rng(1)
-        return np.hstack([self.slots(values, rng), self._shown(values)])
+        return self._features(values, self._rng(1))
 
     def slots(self, values: Array, rng: np.random.Generator | None = None, alike: bool = False) -> Array:
         """The features of the columns without those that say what is missing.
@@ -159,24 +157,36 @@ class Preprocessor:
         alike : bool
             The same random numbers for every row.
         """
-        known = np.isfinite(values)
+        joined = len(self.owners) - len(self.gaps)
+        return self._fill_slots(np.empty((len(values), joined)), values, rng, alike)
+
+    def _features(self, values: Array, rng: np.random.Generator | None, alike: bool = False) -> Array:
+        owners, joined = self.owners, len(self.owners) - len(self.gaps)
+        # a table that comes column by column is kept so
+        out = np.empty((len(values), len(owners)), order="F" if values.flags.fnc else "C")
+        self._fill_slots(out[:, :joined], values, rng, alike)
+        out[:, joined:] = ~np.isfinite(values[:, self.gaps])
+        return out
+
+    def _fill_slots(self, out: Array, values: Array, rng: np.random.Generator | None, alike: bool) -> Array:
         z = (values - self.center) / self.scale
+        owners = self.owners[: out.shape[1]]
         if self.vae is not None:
             found = self.vae.expected(z) if rng is None else self.vae.draw(z, rng, alike)
             # of a column of which training says nothing: as the median does it
-            spare = np.where([c.kind == "choice" for c in self.columns], 0.0, self.fill)[self.owners[: found.shape[1]]]
-            return np.asarray(np.where(np.isfinite(found), found, spare))
-        z = self._filled(z, known, rng, alike)
-        parts: list[Array] = []
+            spare = np.where([c.kind == "choice" for c in self.columns], 0.0, self.fill)[owners]
+            out[:] = np.where(np.isfinite(found), found, spare)
+            return out
+        z = self._filled(z, np.isfinite(values), rng, alike)
+        numeric = np.array([self.columns[j].kind != "choice" for j in owners], dtype=bool)
+        if numeric.all():
+            out[:] = z
+            return out
+        out[:, np.flatnonzero(numeric)] = z[:, owners[numeric]]
         for j, column in enumerate(self.columns):
             if column.kind == "choice":
-                parts.append(values[:, [j]] == np.arange(len(column.choices)))
-            else:
-                parts.append(z[:, [j]])
-        return np.hstack([part.astype(np.float64) for part in parts])
-
-    def _shown(self, values: Array) -> Array:
-        return (~np.isfinite(values[:, self.gaps])).astype(np.float64)
+                out[:, np.flatnonzero(owners == j)] = values[:, [j]] == np.arange(len(column.choices))
+        return out
 
     def _rng(self, stream: int) -> np.random.Generator | None:
         if self.draw is None:

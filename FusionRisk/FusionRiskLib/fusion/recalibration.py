@@ -230,8 +230,8 @@ def recalibrate(
             "patients": len(predicted),
             "rarest": check_enough(outcome),
             "how": "slope and intercept" if with_slope else "intercept",
-            "before": _quality(predicted, outcome),
-            "after": _quality(_join(moved), known),
+            "before": quality(predicted, outcome),
+            "after": quality(_join(moved), known),
         }
     }
     if level is not None:
@@ -246,7 +246,7 @@ def _join(parts: list[Prediction]) -> Prediction:
     return Prediction(times=parts[0].curves[0], survival=np.vstack([one.curves[1] for one in parts]))
 
 
-def _quality(predicted: Prediction, outcome: Outcome) -> dict[str, float]:
+def quality(predicted: Prediction, outcome: Outcome) -> dict[str, float]:
     """How good predictions are, and how they stand to what happened."""
     if outcome.kind == "survival":
         horizon = outcome.horizon

@@ -208,20 +208,22 @@ def answers_result(answers: Answers, titles: Sequence[str], card: Mapping[str, A
         sections=[Section("answers", "Predictions", html)],
         warnings=told,
         documents={"predictions": _document(answers, titles)},
-        record={
-            "models": [
-                {
-                    "name": f"fusion {card['kind']}",
-                    "version": str(training.get("saved", "")),
-                    "licence": "of the cohort's owner",
-                    "sha256": {},
-                    "device": "cpu",
-                    "precision": "float64",
-                    "fallbacks": [],
-                }
-            ]
-        },
+        record=model_record(card),
     )
+
+
+def model_record(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record of a run says of the model."""
+    model = {
+        "name": f"fusion {card['kind']}",
+        "version": str(card["training"].get("saved", "")),
+        "licence": "of the cohort's owner",
+        "sha256": {},
+        "device": "cpu",
+        "precision": "float64",
+        "fallbacks": [],
+    }
+    return {"models": [model]}
 
 
 def _percent(value: float) -> str:

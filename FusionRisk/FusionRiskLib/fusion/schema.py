@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -55,6 +56,12 @@ class OutcomeSpec:
         return (self.time, self.event) if self.kind == "survival" else (self.column,)
 
 
+def like(name: str, names: Iterable[str]) -> list[str]:
+    """The columns that a name of the schema means: itself, or with ``*`` all that fit."""
+    names = list(names)
+    return [name] if name in names else [n for n in names if "*" in name and fnmatchcase(n, name)]
+
+
 @dataclass(frozen=True)
 class CohortSchema:
     """What the columns of a table are.
@@ -67,7 +74,7 @@ class CohortSchema:
     outcome : OutcomeSpec or None
         None for a table to predict on.
     modalities : mapping
-        Modality -> columns, beside and before what the names say themselves.
+        Modality -> columns, beside and before what the names say themselves; see `like`.
     columns : mapping
         Column of the table -> name of the project, or ``{"field": name, "unit": unit}``.
     exclude : tuple of str

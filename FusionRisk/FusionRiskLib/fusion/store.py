@@ -60,6 +60,8 @@ def save_model(
     members: Sequence[Model] = (),
     conformal: Mapping[str, Any] | None = None,
     table: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    guard: OutOfDistribution | None = None,
 ) -> Path:
     """Write a model that was fitted on `cohort`.
 
@@ -79,6 +81,10 @@ def save_model(
         `calibration.calibrate` of the model.
     table : mapping or None
         The schema of the table that it was trained on, so that new rows are read alike.
+    training : mapping or None
+        Facts about all training patients, where `cohort` is a sample of them.
+    guard : OutOfDistribution or None
+        In the order of the model's columns; None for that of `cohort`.
 
     Raises
     ------
@@ -97,13 +103,13 @@ def save_model(
             "target": asdict(model.target),
             **_describe(model, "", arrays, work),
             "members": [_describe(member, f"m{k}.", arrays, work) for k, member in enumerate(members)],
-            "training": _training(model, cohort),
+            "training": {**_training(model, cohort), **(training or {})},
             "evaluation": evaluation,
             "conformal": conformal,
             "table": table,
             "use": _USE + _GRAPH_USE * isinstance(model, GraphModel),
         }
-        guard = OutOfDistribution.fit(align(cohort, model.columns), model.columns)
+        guard = guard or OutOfDistribution.fit(align(cohort, model.columns), model.columns)
         arrays |= {f"guard.{name}": array for name, array in guard.state().items()}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
         _seal(work, card, path)

@@ -21,7 +21,7 @@ from .cohort import Array, Cohort
 from .discrete_time import bootstrap_counts
 from .joint import JointModel
 from .models import Model, ModelConfig, fit_model
-from .prediction import Interval
+from .prediction import Interval, Prediction
 
 Keep = Callable[[str, Cohort, Callable[[], Model]], Model]
 #: Fewer refitted models than this show no tail.
@@ -100,8 +100,17 @@ def model_interval(
         raise InputError(
             f"Model uncertainty needs at least {MIN_MEMBERS} refitted models; this model has {len(members)}."
         )
-    horizon = model.target.horizon
-    said = [p.p if horizon is None else p.risk(horizon) for p in (m.predict(values) for m in (model, *members))]
+    said = [said_of(p, model.target.horizon) for p in (m.predict(values) for m in (model, *members))]
     said = [change(one) for one in said] if change is not None else said
-    low, high = np.quantile(np.stack(said[1:]), ((1 - level) / 2, (1 + level) / 2), axis=0)
-    return Interval(np.minimum(low, said[0]), np.maximum(high, said[0]), level)
+    return interval_of(said[0], np.stack(said[1:]), level)
+
+
+def said_of(predicted: Prediction, horizon: float | None) -> Array:
+    """``(rows, classes)`` probabilities; of survival ``(rows,)`` risk by the horizon."""
+    return predicted.p if horizon is None else predicted.risk(horizon)
+
+
+def interval_of(said: Array, by_members: Array, level: float = 0.9) -> Interval:
+    """From what the model says, and ``(members, ...)`` what its members say."""
+    low, high = np.quantile(by_members, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return Interval(np.minimum(low, said), np.maximum(high, said), level)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from CardioPrecisionLib.errors import InputError
 
-from ..fusion.cohort_table import _Table
+from ..fusion.cohort_table import CellTable
 from ..fusion.join_table import ID as PATIENT
 from ..fusion.join_table import VISIT
 
@@ -42,7 +42,7 @@ def read_list(path: Path, patients: bool = True) -> list[Listed]:
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
-    table = _Table(path)
+    table = CellTable.of_csv(path, "the list is empty; it needs a header line and a line per recording")
     names = table.column(RECORDING, "which says where the recordings are")
     blank = ("",) * len(names)
     who = table.column(PATIENT, "which tells patients apart") if patients else table.cells.get(PATIENT, blank)
