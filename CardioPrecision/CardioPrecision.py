@@ -234,7 +234,6 @@ class CardioPrecisionWidget(AnalysisWidget):
 
     def nextStep(self):
         """Start the next of the queue; None where none is left."""
-
         while self._queue:
             analysis, node = self._queue.pop(0)
             self._step = analysis
@@ -253,7 +252,6 @@ class CardioPrecisionWidget(AnalysisWidget):
         self.onProgress((done + fraction) / self._count, f"{self.titleOf(self._step)}: {stage}")
 
     def onStepEnd(self, result, error):
-
         if isinstance(error, Cancelled):
             self._queue = []
             self.onRunEnd(None, error)

@@ -14,8 +14,9 @@ Measurements of LV Function and Coronary Plaque that are in the scene join the r
 
 import slicer
 from CardioPrecisionLib import widget_qt as gui
-from CardioPrecisionLib.errors import InputError
+from CardioPrecisionLib.errors import Cancelled, InputError
 from CardioPrecisionLib.widget_base import AnalysisLogic, AnalysisWidget
+from CardioPrecisionLib.widget_run import why_ended
 from CardioPrecisionLib.widget_scene import plain_rows, runs_of
 from CardioPrecisionLib.widget_test import PanelTest
 from slicer import vtkMRMLTableNode, vtkMRMLTextNode
@@ -143,16 +144,20 @@ class FusionRiskLogic(AnalysisLogic):
         """
         return self.runInChild(recordNode, measurementNodes, scores=scores, progress=progress, shouldStop=shouldStop)
 
-    def predict(self, modelFolder, recordNode=None, measurementNodes=None):
+    def predict(self, modelFolder, recordNode=None, measurementNodes=None, progress=None):
         """Ask a trained model about the scene's patient, in this process; some seconds.
 
         :param modelFolder: folder of ``cardioprecision fusion train``.
         :param measurementNodes: measurement tables; None for all in the scene.
+        :param progress: callable(fraction, stage); what it raises stops the work, and the scene is as it was.
         :return: FusionRiskLib.scene_fusion.ScenePrediction.
         """
+        from CardioPrecisionLib.analysis import silent
         from FusionRiskLib.scene_fusion import predict_for_scene
 
-        return predict_for_scene(slicer.mrmlScene, modelFolder, recordNode, measurementNodes)
+        return predict_for_scene(
+            slicer.mrmlScene, modelFolder, recordNode, measurementNodes, progress=progress or silent
+        )
 
     def startRun(self, parameterNode, onProgress, onEnd, licences=None, labelsNode=None, replaces=None):
         """Start the run that a parameter node describes and return at once.
@@ -357,16 +362,19 @@ class FusionRiskWidget(AnalysisWidget):
             self._parameterNode.modelFolder = folder
 
     def onPredictButton(self):
-
         node = self._parameterNode
+        measured = None if node.useMeasurements else []
+        gui.set_reason(self.ui.predictButton, _("The model is being asked."), "")
         try:
             self.logic.ensureDependencies(torch=True)
             self.logic.ensureFusion()
-            with gui.busy(_("Asking the model …"), self.say):
-                made = self.logic.predict(node.modelFolder, node.recordNode, None if node.useMeasurements else [])
-        except (InputError, RuntimeError) as error:
-            self.say(str(error), bad=True)
+            with gui.cancellable(_("Asking the model …"), _("Cancel")) as progress:
+                made = self.logic.predict(node.modelFolder, node.recordNode, measured, progress)
+        except (InputError, Cancelled, RuntimeError) as error:
+            self.say(why_ended(error), bad=not isinstance(error, Cancelled))
             return
+        finally:
+            self.updatePredict()
         if self._prediction is not None:
             self.logic.removeRun(self._prediction)
         self.showPrediction(made)

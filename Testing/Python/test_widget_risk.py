@@ -182,6 +182,7 @@ def test_measurements_of_other_modules_are_found(risk, desktop):
 
 
 def test_a_trained_model_is_asked(risk, desktop, tmp_path, monkeypatch):
+    from CardioPrecisionLib import widget_qt as gui
     from FusionRiskLib.clinical.files import read_record
     from FusionRiskLib.fusion import jobs
     from FusionRiskLib.scene_logic import add_record
@@ -203,6 +204,23 @@ def test_a_trained_model_is_asked(risk, desktop, tmp_path, monkeypatch):
     assert "nothing" in ui.statusLabel.text
     before = contents(desktop.mrmlScene)
     ui.modelLineEdit.text = str(tmp_path / "model")
+
+    class Impatient(gui.qt.QProgressDialog):
+        def setLabelText(self, text):
+            super().setLabelText(text)
+            asked.append(ui.predictButton.enabled)
+            self.canceled.emit()
+
+        labelText = property(gui.qt.QProgressDialog.labelText, setLabelText)
+
+    asked = []
+    with monkeypatch.context() as patched:
+        patched.setattr(gui.qt, "QProgressDialog", Impatient)
+        ui.predictButton.click()
+    assert ui.statusLabel.text == "Cancelled."
+    assert not any(asked)
+    assert contents(desktop.mrmlScene) == before
+    assert ui.predictButton.enabled
     ui.predictButton.click()
     assert cells(ui.predictionTable), ui.statusLabel.text
     shown = dict(zip(cells(ui.predictionTable, 0), cells(ui.predictionTable, 1), strict=True))
