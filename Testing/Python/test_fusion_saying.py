@@ -5,6 +5,7 @@ import pytest
 from CardioPrecisionLib.errors import InputError
 from fusion_cases import binary_cohort, survival_cohort
 from FusionRiskLib.fusion.absence import judge_absence
+from FusionRiskLib.fusion.cohort import Column
 from FusionRiskLib.fusion.contributions import contributions, shapley_exact, shapley_sampled, without_each
 from FusionRiskLib.fusion.model_config import evidence
 from FusionRiskLib.fusion.models import ModelConfig, fit_model
@@ -133,4 +134,32 @@ def test_who_is_like_the_training_patients():
     nothing = np.full((1, 5), np.nan)
     assert judge.judge(nothing)[0].likeness is Likeness.REFUSED
     again = OutOfDistribution.of_state(judge.state(), cohort.columns)
+    assert again.reach.tolist() == judge.reach.tolist()
+    older = {name: array for name, array in judge.state().items() if name != "reach"}
+    assert OutOfDistribution.of_state(older, cohort.columns).reach.tolist() == [0.0, 0.5]
     np.testing.assert_array_equal(again.distance(values), judge.distance(values))
+
+
+@pytest.mark.parametrize("columns_", [3, 40, 200])
+@pytest.mark.parametrize("shape", ["normal", "skewed", "rare"])
+def test_many_columns_do_not_make_everybody_unusual(columns_, shape):
+    """Of 200 columns one lies outside of its usual range in nearly everybody."""
+    rng = np.random.default_rng(columns_)
+
+    def draw(n):
+        if shape == "rare":  # a count that is 0 in nearly all
+            return rng.poisson(0.003, (n, columns_)).astype(float)
+        z = rng.normal(0, 1, (n, columns_)) + rng.normal(0, 1, (n, 1))
+        return np.exp(z) if shape == "skewed" else z
+
+    names = [Column(f"x{j}", "laboratory") for j in range(columns_)]
+    guard = OutOfDistribution.fit(draw(4000), names)
+    judged = guard.judge(draw(4000))
+    flagged = np.mean([j.likeness is Likeness.FLAGGED for j in judged])
+    refused = np.mean([j.likeness is Likeness.REFUSED for j in judged])
+    print(f"{shape}, {columns_} columns: {100 * flagged:.2f} % flagged, {100 * refused:.2f} % refused")
+    assert flagged < 0.08  # distances of 200 columns from 4,000 rows are a little too sure
+    assert refused < 0.006
+    far = np.median(draw(100), axis=0)[None]
+    far[0, 1] = 1e4
+    assert guard.judge(far)[0].likeness is Likeness.REFUSED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from .cohort import Array, Column
 
-#: Central share of the training values of a column; this share of the training rows is flagged by their distance.
-_TAIL, _FLAGGED = 0.005, 0.01
-#: How far beyond the central range, in units of its half, a value is refused; and a distance beyond its flag.
+#: Central share of the training values of a column; this share of the training rows is flagged by their distance, and
+#: by the value that lies furthest outside: of many columns one is outside in nearly everybody.
+_TAIL, _FLAGGED, _RARE = 0.005, 0.01, 0.001
+#: How far beyond the central range, in units of its half, a value is refused at the least; and how far beyond the flag.
 _BEYOND, _TWICE = 0.5, 2.0
 #: Rows that lack the same columns are solved together from this number on; numbers held while solving.
 _SHARED, _HELD = 4, 2_000_000
@@ -61,6 +62,8 @@ class OutOfDistribution:
         ``(columns, columns)`` of the scaled values, shrunk (Ledoit and Wolf 2004).
     cuts : numpy.ndarray
         ``(2,)`` scores of distance from which a row is flagged and refused.
+    reach : numpy.ndarray
+        ``(2,)`` how far outside a value is flagged and refused, in units of half its range.
     gaps : numpy.ndarray
         ``(columns,)`` bool: was missing in some training row.
     """
@@ -74,6 +77,7 @@ class OutOfDistribution:
     covariance: Array
     cuts: Array
     gaps: Array
+    reach: Array = field(default_factory=lambda: np.array([0.0, _BEYOND]))
 
     @classmethod
     def fit(cls, values: Array, columns: Sequence[Column]) -> OutOfDistribution:
@@ -89,10 +93,19 @@ class OutOfDistribution:
             tuple(columns), low, middle, high, middle, scale, covariance + 1e-6 * np.eye(len(middle)), np.zeros(2),
             np.asarray(np.isnan(values).any(axis=0)),
         )  # fmt: skip
-        score = made.distance(values)
-        usual, flagged = np.nanquantile(score, (0.5, 1 - _FLAGGED))
-        cuts = np.array([flagged, usual + _TWICE * (flagged - usual)])
-        return cls(**{**{name: getattr(made, name) for name in _STATE}, "columns": made.columns, "cuts": cuts})
+        cuts = _cuts(made.distance(values))
+        reach = np.maximum(_cuts(made.outside(values).max(axis=1, initial=0.0)), (0.0, _BEYOND))
+        return replace(made, cuts=cuts, reach=reach)
+
+    def outside(self, values: Array) -> Array:
+        """``(rows, columns)`` how far each number lies outside of its range, in units of half of it; 0 inside."""
+        # of a range without width the spread counts
+        up = np.where(self.high > self.middle, self.high - self.middle, self.scale)
+        down = np.where(self.middle > self.low, self.middle - self.low, self.scale)
+        number = np.array([column.kind == "number" for column in self.columns], dtype=bool)
+        with np.errstate(invalid="ignore"):
+            found = np.maximum((values - self.high) / up, (self.low - values) / down)
+            return np.where((found > 0) & number, found, 0.0)
 
     @property
     def _numbers(self) -> Array:
@@ -120,17 +133,11 @@ class OutOfDistribution:
     def judge(self, values: Array) -> list[Judgement]:
         """One judgement per row of ``(rows, columns)``."""
         distance, known = self.distance(values), np.isfinite(values)
-        number = np.array([column.kind == "number" for column in self.columns], dtype=bool)
-        with np.errstate(invalid="ignore"):
-            above, below = known & number & (values > self.high), known & number & (values < self.low)
-            beyond = np.where(
-                above,
-                values - self.high > _BEYOND * (self.high - self.middle),
-                self.low - values > _BEYOND * (self.middle - self.low),
-            )
+        outside = self.outside(values)
+        beyond = outside > self.reach[1]
         far: dict[int, list[str]] = {}
         unusual: dict[int, list[str]] = {}
-        rows, places = np.nonzero(above | below | (~known & ~self.gaps))
+        rows, places = np.nonzero((outside > self.reach[0]) | (~known & ~self.gaps))
         for i, j in zip(rows.tolist(), places.tolist(), strict=True):
             name = self.columns[j].name
             if not known[i, j]:
@@ -151,16 +158,25 @@ class OutOfDistribution:
 
     def state(self) -> dict[str, Array]:
         """Everything but the columns, as arrays."""
-        return {name: getattr(self, name) for name in _STATE}
+        return {name: getattr(self, name) for name in (*_STATE, "reach")}
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], columns: Sequence[Column]) -> OutOfDistribution:
-        made = cls(columns=tuple(columns), **{name: state[name] for name in _STATE})
+        reach = {"reach": state["reach"]} if "reach" in state else {}  # models of earlier versions have none
+        made = cls(columns=tuple(columns), **{name: state[name] for name in _STATE}, **reach)
         n = len(made.columns)
-        shapes = {"covariance": (n, n), "cuts": (2,)}
-        if any(getattr(made, name).shape != shapes.get(name, (n,)) for name in _STATE):
+        shapes = {"covariance": (n, n), "cuts": (2,), "reach": (2,)}
+        if any(getattr(made, name).shape != shapes.get(name, (n,)) for name in (*_STATE, "reach")):
             raise ValueError("the ranges do not fit the columns")
         return made
+
+
+def _cuts(score: Array) -> Array:
+    """``(2,)`` flagged and refused, from the scores of the training rows."""
+    usual, flagged = np.nanquantile(score, (0.5, 1 - _FLAGGED))
+    # what one in a thousand has is rare, and no reason to refuse; of few rows the second furthest counts
+    seen = np.nanquantile(score, 1 - _RARE, method="lower")
+    return np.array([flagged, max(usual + _TWICE * (flagged - usual), seen)])
 
 
 def _judged(far: list[str], unusual: list[str]) -> Judgement:
