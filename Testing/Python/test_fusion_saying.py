@@ -1,11 +1,13 @@
 """Contributions, model uncertainty, what is lost without a modality, and who is unlike the training patients."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from CardioPrecisionLib.errors import InputError
 from fusion_cases import binary_cohort, survival_cohort
 from FusionRiskLib.fusion.absence import judge_absence
-from FusionRiskLib.fusion.cohort import Column
+from FusionRiskLib.fusion.cohort import Column, Outcome
 from FusionRiskLib.fusion.contributions import contributions, shapley_exact, shapley_sampled, without_each
 from FusionRiskLib.fusion.model_config import evidence
 from FusionRiskLib.fusion.models import ModelConfig, fit_model
@@ -45,6 +47,41 @@ def test_linear_contributions_are_shapley_values_of_the_mean(early):
     np.testing.assert_allclose(values, linear.values, atol=1e-6)
     np.testing.assert_allclose(base, linear.base, atol=1e-6)
     np.testing.assert_allclose(total, linear.total, atol=1e-6)
+
+
+def three_classes(n, seed):
+    rng = np.random.default_rng(seed)
+    cohort = binary_cohort(n, seed)
+    y = np.digitize(cohort.values[:, 0] + cohort.values[:, 3] + rng.normal(0, 1, n), [5, 7])
+    return replace(cohort, outcome=Outcome("multiclass", ("a", "b", "c"), y.astype(np.int64)))
+
+
+@pytest.mark.parametrize("make", [binary_cohort, survival_cohort, three_classes])
+def test_late_fusion_of_regressions_is_explained_exactly(make):
+    cohort = make(300, 1)
+    values = cohort.values.copy()
+    values[::7, 1] = np.nan
+    imaging = np.array([c.modality == "imaging" for c in cohort.columns])
+    values[::10, imaging] = np.nan
+    cohort = replace(cohort, values=values)
+    model = fit_model(cohort, ModelConfig("late", "cox" if make is survival_cohort else "logistic"))
+    there = np.isfinite(values[:, imaging]).any(axis=1)
+    rows = values[there][:30]
+    if make is three_classes:  # where a probability is as good as 0 its logarithm ends
+        rows = rows[(model.bases["clinical"].predict(rows[:, :3]).p.min(axis=1) > 1e-5)
+                    & (model.bases["imaging"].predict(rows[:, 3:]).p.min(axis=1) > 1e-5)
+                    & (model.predict(rows).p.min(axis=1) > 1e-5)]  # fmt: skip
+        assert len(rows) > 10
+    for by in ("column", "modality"):
+        found = contributions(model, rows, by=by)
+        assert found.method == "exact for a linear model"
+        np.testing.assert_allclose(found.total, evidence(model.predict(rows), model.target), atol=1e-6)
+        np.testing.assert_allclose(found.base + found.values.sum(axis=1), found.total)
+    mixed = contributions(model, values[:30])
+    assert mixed.method.startswith("exact for a linear model; elsewhere Shapley values")
+    np.testing.assert_allclose(mixed.total, evidence(model.predict(values[:30]), model.target), atol=1e-6)
+    for i in (1, 20):  # of 20 imaging is absent
+        np.testing.assert_allclose(mixed.values[i], contributions(model, values[i : i + 1]).values[0])
 
 
 def test_the_columns_that_count_contribute_most(early):

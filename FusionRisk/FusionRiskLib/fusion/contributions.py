@@ -17,10 +17,12 @@ import numpy as np
 from .cohort import Array
 from .joint import JointModel
 from .learners import Cox, Logistic
-from .model_config import evidence
+from .model_config import Target, evidence, evidence_width
 from .models import EarlyModel, LateModel, Model
 from .prediction import Prediction
+from .preprocess import Preprocessor
 
+_EXACT = "exact for a linear model"
 #: Up to this many groups all their subsets are gone through.
 MAX_EXACT = 10
 
@@ -75,9 +77,10 @@ def contributions(
     Notes
     -----
     A regression on joined features: coefficient times (feature - its training mean), of a column with all its features
-    and the sign that it is missing. Other models: Shapley values of replacing an input by what is typical in training
-    (mean, most frequent word; Sundararajan and Najmi 2020, "The many Shapley values for model explanation"), exactly or
-    along random orders and their reverses (Castro et al. 2009). They say what the model uses, not what causes what.
+    and the sign that it is missing; late fusion of regressions likewise, where no modality is absent. Other models:
+    Shapley values of replacing an input by what is typical in training (mean, most frequent word; Sundararajan, Najmi
+    2020, "The many Shapley values for model explanation"), exactly or along random orders and their reverses (Castro et
+    al. 2009). They say what the model uses, not what causes what.
     """
     columns = model.columns
     names = tuple(c.name if by == "column" else c.modality for c in columns)
@@ -85,6 +88,30 @@ def contributions(
     member = np.array([[name == group for name in names] for group in groups])
     if isinstance(model, EarlyModel) and isinstance(model.learned, Logistic | Cox):
         return _linear(model, model.learned, values, groups, member)
+    if isinstance(model, LateModel) and all(
+        isinstance(part.learned, Logistic | Cox) for part in (*model.bases.values(), model.stacker)
+    ):
+        exact = _linear_late(model, values, groups, member)
+        # not where a modality is absent, nor where a probability is as good as 0 and no odds are told any further
+        fits = np.isclose(exact.total, evidence(model.predict(values), model.target), rtol=0, atol=1e-6).all(axis=1)
+        fits &= _has_all(model, values)
+        if fits.all():
+            return exact
+        others = _shapley(model, values[~fits], by, groups, member, permutations, seed)
+        return _mixed(fits, exact, others) if fits.any() else others
+    return _shapley(model, values, by, groups, member, permutations, seed)
+
+
+def _shapley(
+    model: Model,
+    values: Array,
+    by: Literal["column", "modality"],
+    groups: tuple[str, ...],
+    member: Array,
+    permutations: int,
+    seed: int,
+) -> Contributions:
+    columns = model.columns
     blank = np.full(len(columns), np.nan)
     if by == "column" or not model.may_lack:
         blank = typical(model)
@@ -113,21 +140,67 @@ def typical(model: Model) -> Array:
 def _linear(
     model: EarlyModel, learned: Logistic | Cox, values: Array, groups: tuple[str, ...], member: Array
 ) -> Contributions:
-    preprocessor = model.preprocessor
-    x = preprocessor.transform(values)
+    found = _of_features(model.preprocessor, values, _slopes(learned, model.target), member)
+    mean = evidence(learned.predict(model.preprocessor.mean[None]), model.target)
+    base = np.repeat(mean, len(values), axis=0)
+    return Contributions(groups, found, base, base + found.sum(axis=1), _EXACT)
+
+
+def _slopes(learned: Any, target: Target) -> Array:
+    """``(features, width)`` of a regression, on the scale of `evidence`."""
     if isinstance(learned, Cox):
-        coef = learned.coef[None]
-    elif model.target.kind == "binary":
-        coef = learned.coef[1:] - learned.coef[:1]
-    else:
-        coef = learned.coef - learned.coef.mean(axis=0)
-    each = (x - preprocessor.mean)[:, :, None] * coef.T[None]
-    # features of columns, columns of groups
+        return learned.coef[:, None]
+    if target.kind == "binary":
+        return np.asarray((learned.coef[1:] - learned.coef[:1]).T)
+    return np.asarray((learned.coef - learned.coef.mean(axis=0)).T)
+
+
+def _of_features(preprocessor: Preprocessor, values: Array, slopes: Array, member: Array) -> Array:
+    """``(rows, groups, width)`` from ``(features, width)`` slopes; `member` ``(groups, columns)`` of its columns."""
     of_group = member[:, preprocessor.owners].astype(np.float64)
-    found = np.einsum("gf,rfw->rgw", of_group, each)
-    mean = evidence(learned.predict(preprocessor.mean[None]), model.target)
-    base = np.repeat(mean, len(x), axis=0)
-    return Contributions(groups, found, base, base + found.sum(axis=1), "exact for a linear model")
+    return np.einsum(
+        "gf,rf,fw->rgw", of_group, preprocessor.transform(values) - preprocessor.mean, slopes, optimize=True
+    )
+
+
+def _has_all(model: LateModel, values: Array) -> Array:
+    """``(rows,)`` whether something is known of every modality."""
+    modality = np.array([column.modality for column in model.columns])
+    return np.all([np.isfinite(values[:, modality == name]).any(axis=1) for name in model.bases], axis=0)
+
+
+def _linear_late(model: LateModel, values: Array, groups: tuple[str, ...], member: Array) -> Contributions:
+    """Regressions on what regressions say are linear in the columns."""
+    stacker, target = model.stacker, model.target
+    width = evidence_width(target)
+    outer = _slopes(stacker.learned, target)[: len(stacker.columns)] / stacker.preprocessor.scale[:, None]
+    found = np.zeros((len(values), len(groups), width))
+    means, start = [], 0
+    for m, base in enumerate(model.bases.values()):
+        own = slice(start, start + len(base.columns))
+        start = own.stop
+        slopes = _slopes(base.learned, target) @ outer[m * width : (m + 1) * width]
+        found += _of_features(base.preprocessor, values[:, own], slopes, member[:, own])
+        means.append(evidence(base.learned.predict(base.preprocessor.mean[None]), target))
+    base_answer = np.repeat(evidence(stacker.predict(np.hstack(means)), target), len(values), axis=0)
+    return Contributions(groups, found, base_answer, base_answer + found.sum(axis=1), _EXACT)
+
+
+def _mixed(fits: Array, exact: Contributions, others: Contributions) -> Contributions:
+    """The rows that fit exactly, the others by Shapley values."""
+
+    def joined(one: Array, other: Array) -> Array:
+        both = one.copy()
+        both[~fits] = other
+        return both
+
+    error = None
+    if others.error is not None:
+        error = joined(np.zeros_like(exact.values), others.error)
+    return Contributions(
+        exact.groups, joined(exact.values, others.values), joined(exact.base, others.base),
+        joined(exact.total, others.total), f"{_EXACT}; elsewhere {others.method}", error,
+    )  # fmt: skip
 
 
 # -- Shapley values ---------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from .discrete_time import fit_discrete_time, interval_ends, intervals_lived
 from .prediction import Prediction
 from .recurrent import fit_recurrent
 from .sequence_net import Width
+from .threads import one_thread_for
 
 #: Learner -> settings that the inner folds choose from, the plainest first: it is kept in a tie.
 GRIDS: Mapping[str, tuple[Mapping[str, float], ...]] = {
@@ -191,8 +192,6 @@ def _fit_boosting(x: Array, outcome: Outcome, trees: int, seed: int) -> Boosting
 
 
 def _one_thread(call: Callable[..., Any], x: Array, *more: Array) -> Any:
-    """`call`, on one thread where the table is small: waiting for threads costs more there than they gain."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1 if x.size < 1_000_000 else None):
+    """`call`, on one thread where the table is small."""
+    with one_thread_for(x):
         return call(x, *more)

@@ -11,11 +11,14 @@ import numpy as np
 
 from .cohort import Array, Column
 from .leakage import fingerprint
+from .threads import one_thread_for
 from .vae import Vae
 
 Impute = Literal["median", "chained", "vae"]
 #: Rounds of the chained equations, and the penalty of their regressions in units of one row.
 _ROUNDS, _PENALTY = 10, 1.0
+#: Of a standard deviation: when no gap moves further, the equations of the training rows have settled.
+_SETTLED = 1e-2
 _STATE = ("center", "scale", "fill", "coefficients", "gaps", "typical", "mean")
 
 
@@ -266,25 +269,35 @@ def _chain(z: Array, known: Array, fill: Array, numeric: Array) -> tuple[Array, 
     x = np.where(known & numeric, z, fill)
     x[:, ~numeric] = 0.0
     coefficients, residual = np.zeros((p, p + 1)), np.zeros(p)
-    incomplete = np.flatnonzero(~known.all(axis=0) & known.any(axis=0) & numeric)
+
+    def regress(j: int) -> float:
+        """One equation, and its gaps filled in anew; the largest change."""
+        rows = known[:, j]
+        others = x[rows]
+        others[:, j] = 0.0
+        mean, target = others.mean(axis=0), x[rows, j]
+        centered = others - mean
+        # a filled-in mean lacks the spread of what it stands for; without it the coefficients grow too large
+        penalty = _PENALTY + (~known[rows]).sum(axis=0) * residual**2
+        inverse = np.linalg.inv(centered.T @ centered + np.diag(penalty))
+        beta = inverse @ (centered.T @ (target - target.mean()))
+        beta[j] = 0.0
+        coefficients[j] = np.r_[beta, target.mean() - mean @ beta]
+        left = target - target.mean() - centered @ beta
+        used = 1 + p - np.diag(inverse) @ penalty  # degrees of freedom of a ridge
+        residual[j] = np.sqrt((left**2).sum() / max(len(target) - used, 1.0))
+        filled = x[~rows] @ beta + coefficients[j, -1]
+        change = float(np.abs(filled - x[~rows, j]).max(initial=0.0))
+        x[~rows, j] = filled
+        return change
+
     # a column that is complete in training may be missing later: its equation is fitted once, at the end
-    complete = np.flatnonzero(known.all(axis=0) & numeric)
-    for round_ in range(_ROUNDS):
-        for j in [*incomplete, *(complete if round_ == _ROUNDS - 1 else ())]:
-            rows = known[:, j]
-            others = x[rows].copy()
-            others[:, j] = 0.0
-            mean, target = others.mean(axis=0), x[rows, j]
-            centered = others - mean
-            # a filled-in mean lacks the spread of what it stands for; without it the coefficients grow too large
-            lacking = (~known[rows]).sum(axis=0) * residual**2
-            gram = centered.T @ centered + np.diag(_PENALTY + lacking)
-            beta = np.linalg.solve(gram, centered.T @ (target - target.mean()))
-            beta[j] = 0.0
-            coefficients[j] = np.r_[beta, target.mean() - mean @ beta]
-            left = target - target.mean() - centered @ beta
-            used = 1 + np.trace(np.linalg.solve(gram, centered.T @ centered))  # degrees of freedom of a ridge
-            residual[j] = np.sqrt((left**2).sum() / max(len(target) - used, 1.0))
-            gaps = ~rows
-            x[gaps, j] = x[gaps] @ beta + coefficients[j, -1]
+    incomplete = np.flatnonzero(~known.all(axis=0) & known.any(axis=0) & numeric).tolist()
+    complete = np.flatnonzero(known.all(axis=0) & numeric).tolist()
+    with one_thread_for(x):
+        for _ in range(_ROUNDS):
+            if max((regress(j) for j in incomplete), default=0.0) < _SETTLED:
+                break
+        for j in complete:
+            regress(j)
     return coefficients, residual
