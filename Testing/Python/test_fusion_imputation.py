@@ -71,7 +71,7 @@ def errors(fitted, truth, gappy):
 @pytest.fixture
 def short(monkeypatch):
     """Networks that hardly train, where how good they are does not matter."""
-    monkeypatch.setattr(vae_net, "_STEPS", 20)
+    monkeypatch.setattr(vae_net, "_PACE", replace(vae_net._PACE, steps=20))
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_too_few_rows_are_not_passed_over_in_silence(tmp_path):
 def test_saved_and_loaded(tmp_path, kind, short, monkeypatch):
     from FusionRiskLib.fusion import joint_net
 
-    monkeypatch.setattr(joint_net, "_STEPS", 10)
+    monkeypatch.setattr(joint_net, "_PACE", replace(joint_net._PACE, steps=10))
     cohort = binary_cohort(60)
     cohort = replace(cohort, values=hide(cohort.values, 0.2, 1))
     config = ModelConfig(kind, impute="vae", inner_folds=2, draw=None if kind == "joint" else 3)

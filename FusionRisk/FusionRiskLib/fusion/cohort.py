@@ -107,8 +107,30 @@ class Outcome:
         return len(self.t if self.kind == "survival" else self.y)
 
 
+class WithColumns:
+    """What columns and outcome of patients say, held or streamed."""
+
+    columns: tuple[Column, ...]
+    outcome: Outcome | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """In the order of the columns."""
+        return tuple(dict.fromkeys(column.modality for column in self.columns))
+
+    @property
+    def target(self) -> Outcome:
+        if self.outcome is None:
+            raise InputError("The cohort has no outcome; name one in its schema.")
+        return self.outcome
+
+
 @dataclass(frozen=True, eq=False)
-class Cohort:
+class Cohort(WithColumns):
     """Rows of patients.
 
     Attributes
@@ -149,23 +171,8 @@ class Cohort:
         return len(self.values)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """In the order of the columns."""
-        return tuple(dict.fromkeys(column.modality for column in self.columns))
-
-    @property
     def n_patients(self) -> int:
         return len(np.unique(self.patient))
-
-    @property
-    def target(self) -> Outcome:
-        if self.outcome is None:
-            raise InputError("The cohort has no outcome; name one in its schema.")
-        return self.outcome
 
     def of(self, *modalities: str) -> Cohort:
         """Only the columns of some modalities."""

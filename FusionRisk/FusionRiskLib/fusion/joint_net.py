@@ -10,7 +10,7 @@ on the patients that they did not draw, and are trained side by side as one batc
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +26,7 @@ from .sequence_net import Width, read_visits, reads_visits
 MEMBERS, SCOUTS = 16, 5
 _HIDDEN, _LATENT = 12, 4
 _DROP = 0.3
-_STEPS, _PATIENCE, _CHECK_EVERY = 400, 60, 5
 _BATCH, _JUDGED = 128, 4096
-_RATE = 0.02
 #: Names of weights that decay end so; biases and tokens are free.
 _WEIGHTS = (".in", ".out", ".skip", ".memory")
 #: Rows that are predicted at once: bounds the memory.
@@ -46,6 +44,77 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How members are trained: steps at the most, steps without a gain, steps between looks, rate, smallest gain."""
+
+    steps: int
+    patience: int
+    look_every: int
+    rate: float
+    gain: float
+
+
+_PACE = Pace(steps=400, patience=60, look_every=5, rate=0.02, gain=1e-4)
+
+
+def descend(
+    w: Mapping[str, Any],
+    losses: Callable[[], Any],
+    judge: Callable[[int], Any],
+    pace: Pace,
+    decay: float,
+    decaying: tuple[str, ...],
+) -> dict[str, Array]:
+    """Train members side by side, each until its own judgement gets no better.
+
+    Parameters
+    ----------
+    w : mapping
+        Name -> ``(members, ...)`` tensor to be changed.
+    losses : callable
+        ``(members,)`` on the rows of the next step.
+    judge : callable
+        From the number of the step ``(members,)`` on rows that are not trained on.
+    pace : Pace
+    decay : float
+        Of weights (AdamW).
+    decaying : tuple of str
+        How the names of those that decay end.
+
+    Returns
+    -------
+    dict
+        Name -> ``(members, ...)`` float32, of every member where it was judged best.
+    """
+    import torch
+
+    slow = [v for name, v in w.items() if name.endswith(decaying)]
+    free = [v for name, v in w.items() if not name.endswith(decaying)]
+    groups: list[dict[str, Any]] = [{"params": slow, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=pace.rate)
+    best = {name: v.detach().clone() for name, v in w.items()}
+    best_loss: Any = torch.inf
+    improved = 0
+    with one_thread():
+        for step in range(pace.steps + 1):
+            if step % pace.look_every == 0:
+                with torch.no_grad():
+                    loss = judge(step)
+                better = loss < best_loss - pace.gain
+                if bool(better.any()):
+                    improved = step
+                    best_loss = torch.where(better, loss, best_loss)
+                    for name, v in w.items():
+                        best[name][better] = v.detach()[better]
+                if step - improved >= pace.patience:
+                    break
+            optimizer.zero_grad()
+            losses().sum().backward()
+            optimizer.step()
+    return {name: v.numpy() for name, v in best.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,36 +349,18 @@ def train(
         logits = _head(w, [_encode(w, m, f[rows]) for m, f in enumerate(x)], keep)
         return _row_loss(logits, {name: value[rows] for name, value in aim.items()})
 
-    slow = [v for name, v in w.items() if name.endswith(_WEIGHTS)]
-    free = [v for name, v in w.items() if not name.endswith(_WEIGHTS)]
-    groups: list[dict[str, Any]] = [{"params": slow, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=_RATE)
-    best_loss = torch.full((members,), torch.inf)
-    best = {name: v.detach().clone() for name, v in w.items()}
-    improved = 0
-    with one_thread():
-        for step in range(_STEPS + 1):
-            if step % _CHECK_EVERY == 0:
-                with torch.no_grad():
-                    loss = (run(judged, here[None, judged].expand(members, -1, -1)) * out).sum(1)
-                loss = loss / out.sum(1).clamp(min=1)
-                better = loss < best_loss - 1e-4
-                if bool(better.any()):
-                    improved = step
-                    best_loss = torch.where(better, loss, best_loss)
-                    for name, v in w.items():
-                        best[name][better] = v.detach()[better]
-                if step - improved >= _PATIENCE:
-                    break
-                progress(step / _STEPS, "joint net")
-            rows = np.arange(n) if n <= _BATCH else rng.choice(n, _BATCH, replace=False)
-            drop = torch.rand((members, len(rows), len(x)), generator=generator) < (_DROP if len(x) > 1 else 0.0)
-            own = weight[:, rows]
-            losses = (run(rows, here[None, rows] & ~drop) * own).sum(1) / own.sum(1).clamp(min=1)
-            optimizer.zero_grad()
-            losses.sum().backward()
-            optimizer.step()
-        net = Net({name: v.numpy() for name, v in best.items()})
+    def judge(step: int) -> Any:
+        progress(step / _PACE.steps, "joint net")
+        loss = (run(judged, here[None, judged].expand(members, -1, -1)) * out).sum(1)
+        return loss / out.sum(1).clamp(min=1)
+
+    def losses() -> Any:
+        rows = np.arange(n) if n <= _BATCH else rng.choice(n, _BATCH, replace=False)
+        drop = torch.rand((members, len(rows), len(x)), generator=generator) < (_DROP if len(x) > 1 else 0.0)
+        own = weight[:, rows]
+        return (run(rows, here[None, rows] & ~drop) * own).sum(1) / own.sum(1).clamp(min=1)
+
+    net = Net(descend(w, losses, judge, _PACE, decay, _WEIGHTS))
     return net, _out_of_bag(net, [f[judged] for f in features], present[judged], aim, judged, out.numpy())
 
 

@@ -10,9 +10,6 @@ The hashes show damage and tampering with single files; they are no signature of
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from CardioPrecisionLib.errors import InputError
-from CardioPrecisionLib.record import file_sha256, json_able, package_versions, utc_now
+from CardioPrecisionLib.record import package_versions, utc_now
 
 from .cohort import Array, Cohort, Column, align
 from .discrete_time import DiscreteTime
@@ -33,10 +30,15 @@ from .models import EarlyModel, LateModel, Model, ModelConfig, Target
 from .out_of_distribution import OutOfDistribution
 from .preprocess import Preprocessor
 from .recurrent import Recurrent
+from .sealed import MANIFEST, SealedFolder, write_weights
 from .sequence_net import Width
 
 SCHEMA = "cardioprecision/fusion-model/1"
-CARD, WEIGHTS, MANIFEST = "model.json", "weights.safetensors", "manifest.json"
+CARD = "model.json"
+FOLDER = SealedFolder(
+    "model", "fusion model", SCHEMA, CARD, lambda name: name.startswith("trees-") and name.endswith(".skops")
+)
+check_new = FOLDER.check_new
 #: The only types outside of skops' own list that a model may hold.
 TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
 _STACKER = "stacker"
@@ -91,15 +93,10 @@ def save_model(
     InputError
         The folder holds something, or cannot be written.
     """
-    from safetensors.numpy import save_file
-
     path = Path(path)
-    work = _beside(path)
-    try:
-        work.mkdir(parents=True)
+    with FOLDER.writing(path) as work:
         arrays: dict[str, Array] = {}
         card = {
-            "schema": SCHEMA,
             "target": asdict(model.target),
             **_describe(model, "", arrays, work),
             "members": [_describe(member, f"m{k}.", arrays, work) for k, member in enumerate(members)],
@@ -111,24 +108,9 @@ def save_model(
         }
         guard = guard or OutOfDistribution.fit(align(cohort, model.columns), model.columns)
         arrays |= {f"guard.{name}": array for name, array in guard.state().items()}
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work / WEIGHTS)
-        _seal(work, card, path)
-    except OSError as error:
-        raise InputError(f"{path}: the model cannot be written ({error.strerror}).") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        write_weights(work, arrays)
+        FOLDER.seal(work, card)
     return path
-
-
-def _seal(work: Path, card: Mapping[str, Any], path: Path) -> None:
-    """Write card and manifest of a folder that is complete otherwise, and give it its name."""
-    (work / CARD).write_text(json.dumps(json_able(card), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    hashes = {file.name: file_sha256(file) for file in sorted(work.iterdir())}
-    manifest = json.dumps({"schema": SCHEMA, "sha256": hashes}, indent=1)
-    (work / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
-    if path.exists():
-        path.rmdir()
-    work.rename(path)
 
 
 def save_as(source: str | Path, path: str | Path, changes: Mapping[str, Any]) -> Path:
@@ -140,31 +122,13 @@ def save_as(source: str | Path, path: str | Path, changes: Mapping[str, Any]) ->
         The source is not what was saved, or the new folder holds something or cannot be written.
     """
     source, path = Path(source), Path(path)
-    _verify(source)
-    work = _beside(path)
-    try:
-        work.mkdir(parents=True)
+    FOLDER.verify(source)
+    with FOLDER.writing(path) as work:
         for file in source.iterdir():
             if file.name not in (CARD, MANIFEST):
                 shutil.copyfile(file, work / file.name)
-        _seal(work, {**_card(source), **changes}, path)
-    except OSError as error:
-        raise InputError(f"{path}: the model cannot be written ({error.strerror}).") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        FOLDER.seal(work, {**FOLDER.read_card(source), **changes})
     return path
-
-
-def check_new(path: Path) -> None:
-    """Raise `InputError` where a model's folder holds something already."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: a model is written to a new folder; this one holds something.")
-
-
-def _beside(path: Path) -> Path:
-    """Where a model is written before it gets its name."""
-    check_new(path)
-    return path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(3)}")
 
 
 def _describe(model: Model, prefix: str, arrays: dict[str, Array], folder: Path) -> dict[str, Any]:
@@ -254,9 +218,9 @@ def load_model(path: str | Path) -> tuple[Model, dict[str, Any]]:
         In one line: a file is missing, added, changed, pickled, or holds a type that is not on the trusted list.
     """
     path = Path(path)
-    _verify(path)
+    FOLDER.verify(path)
     try:
-        card, arrays = _card(path), _weights(path)
+        card, arrays = FOLDER.read_card(path), FOLDER.read_weights(path)
         return _model(path, card, "", _target(card["target"]), arrays), card
     except _MALFORMED as error:
         raise _incomplete(path, error) from None
@@ -285,9 +249,9 @@ class ModelFolder:
 def load_folder(path: str | Path) -> ModelFolder:
     """Read all of a model folder, once; refuses what `load_model` refuses."""
     path = Path(path)
-    _verify(path)
+    FOLDER.verify(path)
     try:
-        card, arrays = _card(path), _weights(path)
+        card, arrays = FOLDER.read_card(path), FOLDER.read_weights(path)
         target = _target(card["target"])
         model = _model(path, card, "", target, arrays)
         members = tuple(_model(path, entry, f"m{k}.", target, arrays) for k, entry in enumerate(card["members"]))
@@ -296,43 +260,8 @@ def load_folder(path: str | Path) -> ModelFolder:
         raise _incomplete(path, error) from None
 
 
-def _card(path: Path) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads((path / CARD).read_text(encoding="utf-8"))
-    if card["schema"] != SCHEMA:
-        raise InputError(f"{path}: {CARD} is of another kind ({str(card['schema'])[:60]!r}).")
-    return card
-
-
 def _incomplete(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: the model folder is incomplete or malformed ({type(error).__name__}).")
-
-
-def _verify(path: Path) -> None:
-    """Every file of the manifest is there unchanged, and there is no other."""
-    try:
-        expected = dict(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["sha256"])
-        present = {entry.name for entry in path.iterdir()} - {MANIFEST}
-    except (OSError, KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: this is no fusion model ({MANIFEST} is missing or cannot be read).") from None
-    for name in sorted(present - set(expected)):
-        raise InputError(f"{path}: {name} is not in the model's manifest; the model was not loaded.")
-    for name in sorted(expected):
-        allowed = name in (CARD, WEIGHTS) or (name.startswith("trees-") and name.endswith(".skops"))
-        if not allowed or Path(name).name != name:
-            raise InputError(f"{path}: {name[:60]} is no file that a model has; the model was not loaded.")
-        file = path / name
-        if name not in present or file.is_symlink() or file_sha256(file) != expected[name]:
-            raise InputError(f"{path}: {name} is missing or was changed since the model was saved; it was not loaded.")
-
-
-def _weights(path: Path) -> dict[str, Array]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(path / WEIGHTS))
-    except (SafetensorError, OSError):
-        raise InputError(f"{path}: {WEIGHTS} does not hold plain arrays; the model was not loaded.") from None
 
 
 def _trees(path: Path, name: str) -> Any:

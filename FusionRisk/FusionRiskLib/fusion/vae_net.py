@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from .cohort import Array
-from .joint_net import one_thread
+from .joint_net import Pace, descend
 
 MEMBERS, LATENT = 5, 4
 _HIDDEN = 32
-_RATE, _DECAY = 0.005, 0.1
-_STEPS, _PATIENCE, _CHECK_EVERY = 1500, 200, 20
+_DECAY = 0.1
+_PACE = Pace(steps=1500, patience=200, look_every=20, rate=0.005, gain=1e-3)
 _BATCH = 256
 #: Cases per member that say when it stops, and draws of the hidden numbers for each.
 _JUDGED, _JUDGED_DRAWS = 512, 4
@@ -167,35 +167,17 @@ def train(layout: Layout, x: Array, known: Array, learn: Array, counts: Array, s
     parts = np.array_split(rng.permutation(n), MEMBERS)
     train_rows = [np.setdiff1d(np.arange(n), part) for part in parts]
     judge = _judge(layout, values, there, wanted, weight, parts, rng, generator)
-    slow = [v for name, v in w.items() if not name.endswith("bias")]
-    free = [v for name, v in w.items() if name.endswith("bias")]
-    groups: list[dict[str, Any]] = [{"params": slow, "weight_decay": _DECAY}, {"params": free, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=_RATE)
-    best_loss = torch.full((MEMBERS,), torch.inf)
-    best = {name: v.detach().clone() for name, v in w.items()}
-    improved = 0
     size = min(_BATCH, min(len(rows) for rows in train_rows))
-    with one_thread():
-        for step in range(_STEPS + 1):
-            if step % _CHECK_EVERY == 0:
-                loss = judge(w)
-                better = loss < best_loss - 1e-3
-                if bool(better.any()):
-                    improved = step
-                    best_loss = torch.where(better, loss, best_loss)
-                    for name, v in w.items():
-                        best[name][better] = v.detach()[better]
-                if step - improved >= _PATIENCE:
-                    break
-            rows = np.stack([rng.choice(own, size, replace=False) for own in train_rows])
-            own, full = values[rows], there[rows]
-            shown = full * _shown(full, generator)
-            loss = -_bound(layout, w, own, full, shown, wanted, generator)
-            share = weight[rows]
-            optimizer.zero_grad()
-            ((loss * share).sum(1) / share.sum(1)).sum().backward()
-            optimizer.step()
-    return {name: v.numpy() for name, v in best.items()}
+
+    def losses() -> Any:
+        rows = np.stack([rng.choice(own, size, replace=False) for own in train_rows])
+        own, full = values[rows], there[rows]
+        shown = full * _shown(full, generator)
+        loss = -_bound(layout, w, own, full, shown, wanted, generator)
+        share = weight[rows]
+        return (loss * share).sum(1) / share.sum(1)
+
+    return descend(w, losses, lambda _step: judge(w), _PACE, _DECAY, (".in", ".out", ".skip"))
 
 
 def _start(layout: Layout, x: Array, known: Array, counts: Array, generator: Any) -> dict[str, Any]:
@@ -261,13 +243,11 @@ def _judge(
     hidden = (full - shown) * wanted
 
     def loss(w: Mapping[str, Any]) -> Any:
-        with torch.no_grad():
-            mean, log_sd = prior(w, seen, shown)
-            each = [
-                _log_likelihood(layout, decode(w, mean + torch.exp(log_sd) * one, seen, shown), x, hidden)
-                for one in noise
-            ]
-            found = torch.logsumexp(torch.stack(each), dim=0) - float(np.log(len(each)))
-            return -(found * share).sum(1) / share.sum(1)
+        mean, log_sd = prior(w, seen, shown)
+        each = [
+            _log_likelihood(layout, decode(w, mean + torch.exp(log_sd) * one, seen, shown), x, hidden) for one in noise
+        ]
+        found = torch.logsumexp(torch.stack(each), dim=0) - float(np.log(len(each)))
+        return -(found * share).sum(1) / share.sum(1)
 
     return loss

@@ -19,7 +19,7 @@ from CardioPrecisionLib.errors import InputError
 from ...clinical.cells import read_cells, refuse_formulas
 from ...clinical.fields import UNKNOWN_WORDS, YES_NO_WORDS
 from .. import big
-from ..cohort import Array, Cohort, Column, Outcome
+from ..cohort import Array, Cohort, Column, Outcome, WithColumns
 from ..cohort_table import (
     CellTable,
     Planned,
@@ -43,7 +43,7 @@ _SCANNED = 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class BigTable:
+class BigTable(WithColumns):
     """What is known of a table after one pass, and its predictors in batches.
 
     Attributes
@@ -77,20 +77,6 @@ class BigTable:
 
     def __len__(self) -> int:
         return self.table.rows if self.kept is None else int(self.kept.sum())
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(column.modality for column in self.columns))
-
-    @property
-    def target(self) -> Outcome:
-        if self.outcome is None:
-            raise InputError("The cohort has no outcome; name one in its schema.")
-        return self.outcome
 
     def of(self, modality: str) -> list[int]:
         """Places of the columns of a modality."""
