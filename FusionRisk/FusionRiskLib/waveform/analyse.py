@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import ecg, pcg
-from .ecg import Found
+from .found import Found
 from .recording import Kind, Recording
 
 

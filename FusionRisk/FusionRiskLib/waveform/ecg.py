@@ -6,13 +6,14 @@ Units: ``heart_rate`` /min, ``*_ms`` milliseconds, ``*_percent`` %, ``*_mv`` mil
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .beats import Beats, Intervals, find_beats, intervals_of
+from .found import Found, examined
 from .median_beat import BEFORE, RATE, MedianBeat, median_beat, usable_beats, windows_at
-from .quality import MIN_SECONDS, Flag, Quality, judge_samples, look_at_samples, powers, whole
+from .quality import Flag, Quality, judge_samples, look_at_samples, powers
 from .recording import LEADS, Array, Recording
 from .signal import band, filled, resampled, resampled_mask
 
@@ -44,27 +45,6 @@ FEATURES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a recording says.
-
-    Attributes
-    ----------
-    quality : Quality
-    features : dict
-        Name -> number; what cannot be told is not in it. Empty for an unusable recording.
-    channels : tuple of Quality
-        Verdicts on the channels, as in the recording.
-    best : int or None
-        The channel in which beats are clearest.
-    """
-
-    quality: Quality
-    features: dict[str, float] = field(default_factory=dict)
-    channels: tuple[Quality, ...] = ()
-    best: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class _Channel:
     """A channel prepared: at `_DETECT` for beats, at `RATE` for shapes."""
 
@@ -87,22 +67,16 @@ def analyse_ecg(recording: Recording) -> Found:
     recording : Recording
         Any number of channels in any order; beats are taken from the channel in which they are clearest.
     """
-    if recording.seconds < MIN_SECONDS:
-        return Found(Quality(Flag.UNUSABLE, [f"shorter than {MIN_SECONDS:g} s"]))
-    if recording.rate < MIN_RATE:
-        return Found(Quality(Flag.UNUSABLE, [f"sampled at less than {MIN_RATE:g} Hz"]))
-    channels = [_prepare(recording, i) for i in range(recording.samples.shape[1])]
-    verdicts = tuple(c.quality for c in channels)
-    quality = whole({c.title: c.quality for c in channels}, "no channel can be used")
-    if quality.flag is Flag.UNUSABLE:
-        return Found(quality, {}, verdicts)
+    found, channels = examined(recording, _prepare, MIN_RATE)
+    if found.quality.flag is Flag.UNUSABLE:
+        return found
     usable = [c for c in channels if c.quality.flag is not Flag.UNUSABLE]
     # By what was found in it, not by its place: the order of the leads must not matter.
     first = min(usable, key=lambda c: (c.quality.flag, -round(c.beats.agreement, 3), -c.alike))
     intervals = intervals_of(first.beats.seconds, first.missing, _DETECT)
     features = _rhythm(intervals)
     features |= _shapes(usable, first, intervals)
-    return Found(quality, features, verdicts, channels.index(first))
+    return replace(found, features=features, best=channels.index(first))
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from CardioPrecisionLib.errors import InputError
 from ..fusion.join_table import ID as PATIENT
 from ..fusion.join_table import VISIT, Joined, check_join, check_output, join_columns, write_rows
 from .analyse import analyse, features_of
-from .ecg import Found
 from .encoder import MIN_RECORDINGS, found_again, kept_part, train
 from .encoder_steps import Steps
 from .encoder_store import MAX_SIZE, StoredEncoder, check_new, load_encoder, save_encoder
+from .found import Found
 from .listing import Listed, modality_lines, read_list
 from .quality import Flag
 from .reading import read_recording

@@ -8,12 +8,12 @@ intervals and no levels. Units: ``heart_rate`` /min, ``*_ms`` milliseconds, ``*_
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .ecg import Found
-from .quality import MIN_SECONDS, Flag, Quality, judge_samples, look_at_samples, whole
+from .found import Found, examined
+from .quality import Flag, Quality, judge_samples, look_at_samples
 from .recording import Array, Recording
 from .signal import band, filled, resampled, resampled_mask
 
@@ -60,24 +60,18 @@ class _Channel:
 
 def analyse_pcg(recording: Recording) -> Found:
     """Quality and numbers of a phonocardiogram; of several channels the one that is most periodic is used."""
-    if recording.seconds < MIN_SECONDS:
-        return Found(Quality(Flag.UNUSABLE, [f"shorter than {MIN_SECONDS:g} s"]))
-    if recording.rate < MIN_RATE:
-        return Found(Quality(Flag.UNUSABLE, [f"sampled at less than {MIN_RATE:g} Hz"]))
-    channels = [_prepare(recording, i) for i in range(recording.samples.shape[1])]
-    verdicts = tuple(c.quality for c in channels)
-    quality = whole({c.title: c.quality for c in channels}, "no channel can be used")
-    if quality.flag is Flag.UNUSABLE:
-        return Found(quality, {}, verdicts)
+    found, channels = examined(recording, _prepare, MIN_RATE)
+    if found.quality.flag is Flag.UNUSABLE:
+        return found
     best = max(
         (c for c in channels if c.quality.flag is not Flag.UNUSABLE), key=lambda c: (-c.quality.flag, c.periodic)
     )
     features = {"heart_rate": 60.0 / best.cycle}
     sounds = _segment(best)
     if sounds is None:
-        quality.reasons.append("first and second sound cannot be told apart")
-        return Found(quality, features, verdicts, channels.index(best))
-    return Found(quality, _numbers(best, *sounds, recording.rate), verdicts, channels.index(best))
+        found.quality.reasons.append("first and second sound cannot be told apart")
+        return replace(found, features=features, best=channels.index(best))
+    return replace(found, features=_numbers(best, *sounds, recording.rate), best=channels.index(best))
 
 
 def _prepare(recording: Recording, i: int) -> _Channel:

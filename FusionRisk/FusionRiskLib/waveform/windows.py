@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ecg import Found
+from .found import Found
 from .quality import Flag
 from .recording import Array, Kind, Recording
 from .signal import band, filled, resampled, resampled_mask, robust_spread
